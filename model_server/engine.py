@@ -1,0 +1,184 @@
+"""The engine contract: what the session socket needs of anything that hears, sees and speaks.
+
+An `Engine` serves many sessions; all state of a call is in its `EngineSession`. Every engine passes
+`tests/model_server/conformance.py`. No engine is imported here: `model_server.registry` finds them by name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from model_server.protocol import (
+    Capabilities,
+    GenerateOptions,
+    Item,
+    SessionConfig,
+    Usage,
+    WordMark,
+)
+
+
+class EngineError(Exception):
+    """Base of what an engine may raise; the session stays as it was before the call."""
+
+
+class EngineBusy(EngineError):
+    """A turn-based engine was given an item in the middle of its own reply."""
+
+
+class ItemRejected(EngineError):
+    """An item the engine cannot take; the message names the limit, what came, and what to do."""
+
+
+class ConfigRejected(EngineError):
+    """A setting out of range; the message names the field and the range."""
+
+
+class EngineFailed(EngineError):
+    """The engine itself broke; the session cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """The next characters of the response."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """The next speech of the response: PCM16 LE mono 24 kHz, at most one second.
+
+    `text_span` is the span of characters it speaks in the response's text so far, which its `TextChunk`s have already
+    given; `marks` are the words' exact times in ms from the response's first sample, where they are known.
+    """
+
+    pcm: bytes
+    text_span: tuple[int, int]
+    marks: tuple[WordMark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptChunk:
+    """What the engine understood of the person's turn it now answers; at most one, before any text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Last chunk of a response that ran to its end."""
+
+    reason: Literal["completed", "length"] = "completed"
+    usage: Usage = field(default_factory=Usage)
+    timings: dict[str, float] = field(default_factory=dict)
+    engine_tokens: bytes = b""
+    suggestions: tuple[str, ...] = ()
+
+
+Chunk = TextChunk | SpeechChunk | TranscriptChunk | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class NativeChunk:
+    """A chunk of a response that a native engine began by itself; the first chunk of a new id starts the response."""
+
+    response_id: str
+    chunk: Chunk
+
+
+class Mark:
+    """Everything a later step depends on. Opaque; freed when the last reference to it goes."""
+
+    __slots__ = ()
+
+
+class EngineSession(ABC):
+    """One call's state. Calls never overlap: the session socket awaits one before it makes the next.
+
+    The one exception is `streaming_generate` of a turn-based engine (its iterator may be suspended while nothing else
+    runs) and, for native engines, `native_output`, which runs beside `streaming_prefill`.
+    """
+
+    @property
+    @abstractmethod
+    def kv_length(self) -> int:
+        """Positions the context holds now, in the engine's own count."""
+
+    @abstractmethod
+    async def update(self, config: SessionConfig) -> None:
+        """Take new settings, all or none. Raises `ConfigRejected`."""
+
+    @abstractmethod
+    async def streaming_prefill(self, item: Item) -> None:
+        """Write a whole item or nothing. Raises `EngineBusy`, `ItemRejected`."""
+
+    @abstractmethod
+    async def append(self, role: str, text: str, engine_tokens: bytes) -> None:
+        """Write history: `engine_tokens` of an earlier `Finished` exactly, else `text` under `role`."""
+
+    @abstractmethod
+    def mark(self) -> Mark:
+        """The present state, to return to."""
+
+    @abstractmethod
+    async def rollback(self, mark: Mark) -> None:
+        """Return to `mark`, exactly: the next 50 outputs equal those of a session that never went further."""
+
+    @abstractmethod
+    def streaming_generate(self, options: GenerateOptions) -> AsyncGenerator[Chunk, None]:
+        """Answer everything written so far. May be closed (`aclose`) at any chunk; ends with one `Finished`.
+
+        Between two chunks the engine's state is consistent: the caller may take as long as it likes (flow control).
+        """
+
+    @abstractmethod
+    async def keep_heard(self, before: Mark, keep_ms: int) -> str:
+        """Undo everything since `before` except what was heard of the response generated from there.
+
+        `before` is the mark taken right before `streaming_generate`, whose iterator is closed or exhausted. The reply
+        is cut at the last whole word within `keep_ms` of speech and closed properly; with nothing heard the person's
+        turn stays open. Returns the text that stays.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Free everything, at once and for good. Safe to call twice."""
+
+    def native_output(self) -> AsyncIterator[NativeChunk]:
+        """Responses that a native engine starts by itself, until `aclose`. Turn-based engines have none."""
+        raise TypeError(f"{type(self).__name__} is turn based: it has no output of its own accord")
+
+
+class Engine(ABC):
+    """Serves many sessions at once; a slow one never starves another."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Positions one session's context can hold."""
+
+    @property
+    @abstractmethod
+    def max_sessions(self) -> int:
+        """How many sessions fit at once, known before one is admitted."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Load and warm up; the server is unready until this returns. Raises `EngineFailed`."""
+
+    @abstractmethod
+    async def open_session(self, session_id: str, config: SessionConfig) -> EngineSession:
+        """A fresh session. Raises `ConfigRejected`, `EngineFailed`."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop every process and thread the engine started. Safe to call twice."""
