@@ -7,7 +7,7 @@ An `Engine` serves many sessions; all state of a call is in its `EngineSession`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -82,25 +82,41 @@ class Finished:
 Chunk = TextChunk | SpeechChunk | TranscriptChunk | Finished
 
 
+class Mark:
+    """Everything a later step depends on, the settings excepted. Opaque; freed when the last reference to it goes."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class NativeChunk:
-    """A chunk of a response that a native engine began by itself; the first chunk of a new id starts the response."""
+    """A chunk of a response that a native engine began by itself; the first chunk of a new id starts the response.
+
+    `before` is the mark right before that response began and `items` the number of items (prefill or append) that the
+    session had taken by then; only the first chunk needs them. Responses of one session never interleave.
+    """
 
     response_id: str
     chunk: Chunk
+    before: Mark | None = None
+    items: int = 0
 
 
-class Mark:
-    """Everything a later step depends on. Opaque; freed when the last reference to it goes."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stays of a reply that was cut: its text, and the tokens that `append` it again exactly (may be empty)."""
 
-    __slots__ = ()
+    text: str
+    engine_tokens: bytes = b""
 
 
 class EngineSession(ABC):
     """One call's state. Calls never overlap: the session socket awaits one before it makes the next.
 
-    The one exception is `streaming_generate` of a turn-based engine (its iterator may be suspended while nothing else
-    runs) and, for native engines, `native_output`, which runs beside `streaming_prefill`.
+    While the iterator of `streaming_generate` is suspended between two chunks, only `update` and (to be answered by
+    `EngineBusy`) `streaming_prefill` may be called, before it is closed or exhausted. Native engines differ: their
+    `native_output` and their `streaming_generate` run beside every other call, and after `rollback` or `keep_heard`
+    give nothing more of a response that these undid.
     """
 
     @property
@@ -108,9 +124,17 @@ class EngineSession(ABC):
     def kv_length(self) -> int:
         """Positions the context holds now, in the engine's own count."""
 
+    @property
+    def evicted_items(self) -> int:
+        """How many of the session's oldest items (prefill or append) the context no longer holds."""
+        return 0
+
     @abstractmethod
     async def update(self, config: SessionConfig) -> None:
-        """Take new settings, all or none. Raises `ConfigRejected`."""
+        """Take new settings, all or none, from the next prefill or generate on. Raises `ConfigRejected`.
+
+        Settings are no part of a mark: a rollback leaves them as they are.
+        """
 
     @abstractmethod
     async def streaming_prefill(self, item: Item) -> None:
@@ -130,25 +154,26 @@ class EngineSession(ABC):
 
     @abstractmethod
     def streaming_generate(self, options: GenerateOptions) -> AsyncGenerator[Chunk, None]:
-        """Answer everything written so far. May be closed (`aclose`) at any chunk; ends with one `Finished`.
+        """Answer everything written so far; ends with one `Finished`. May be closed at any chunk, or before the first.
 
         Between two chunks the engine's state is consistent: the caller may take as long as it likes (flow control).
         """
 
     @abstractmethod
-    async def keep_heard(self, before: Mark, keep_ms: int) -> str:
+    async def keep_heard(self, before: Mark, keep_ms: int) -> Kept:
         """Undo everything since `before` except what was heard of the response generated from there.
 
         `before` is the mark taken right before `streaming_generate`, whose iterator is closed or exhausted. The reply
         is cut at the last whole word within `keep_ms` of speech and closed properly; with nothing heard the person's
-        turn stays open. Returns the text that stays.
+        turn stays open. `keep_ms` is at most the speech that was given, or any time for a reply given to its end.
+        Returns what stays of the reply.
         """
 
     @abstractmethod
     async def aclose(self) -> None:
         """Free everything, at once and for good. Safe to call twice."""
 
-    def native_output(self) -> AsyncIterator[NativeChunk]:
+    def native_output(self) -> AsyncGenerator[NativeChunk, None]:
         """Responses that a native engine starts by itself, until `aclose`. Turn-based engines have none."""
         raise TypeError(f"{type(self).__name__} is turn based: it has no output of its own accord")
 

@@ -8,7 +8,7 @@ Unknown fields are ignored, so either side may be newer by a field; a change of 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -33,6 +33,14 @@ MAX_PICTURE_BYTES = 2 * 1024 * 1024
 MAX_PICTURES_PER_UNIT = 8
 MAX_TEXT_CHARS = 8_000
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""A message of more bytes closes the socket (1009): what its pictures do not fit into is sent as several items."""
+MAX_ENGINE_TOKENS_BYTES = 1024 * 1024
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+"""A response's name: 1 to 64 of the characters `A-Z a-z 0-9 _ . : -`."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+"""A whole number that is not negative."""
 
 
 class Message(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True):
@@ -74,11 +82,13 @@ class Capabilities(Message, tag="capabilities"):
 
     `turn_taking`: `turn_based` engines answer `busy` to units while they reply, `native` ones take every unit and start
     responses themselves. `scripted` engines are no network, and `notice` says so in words for the person.
-    `suggestions`: three to five sentences worth trying.
+    `greeting`: what to say (with `options.say`) when a call begins, if anything. `suggestions`: three to five sentences
+    worth trying.
     """
 
     engine: str
     model: str
+    greeting: str = ""
     turn_taking: Literal["turn_based", "native"] = "turn_based"
     scripted: bool = False
     notice: str = ""
@@ -128,20 +138,30 @@ Item = Unit | TextItem | PictureItem
 # What the gateway says
 
 
+class Played(Message, tag="played"):
+    """The person has heard `ms` of the response: the credit on which the engine runs at most 5 s ahead."""
+
+    response_id: Id
+    ms: Count
+
+
 class Open(Message, tag="open"):
     """First message of a socket. `resume` is the token of an earlier `opened`: the same session, if it still lives.
 
     `wait` asks for a place in the waiting line (`queued`, then `opened`) instead of `refused` when the server is full.
+    `heard`, with `resume`: what the person has heard by now of the response that ran when the socket was lost. With
+    `resume`, `config` is ignored: the session keeps its own.
     """
 
     protocol: int = PROTOCOL_VERSION
     config: SessionConfig = msgspec.field(default_factory=SessionConfig)
     resume: str | None = None
     wait: bool = False
+    heard: Played | None = None
 
 
 class Update(Message, tag="update"):
-    """Replace the session's settings from the next prefill or generate on."""
+    """Replace the session's settings from the next prefill or generate on; a rollback leaves them as they are."""
 
     config: SessionConfig
 
@@ -149,23 +169,28 @@ class Update(Message, tag="update"):
 class Prefill(Message, tag="prefill"):
     """Write one item. `seq` grows by one per item (prefill or append); after a rollback it goes on from there."""
 
-    seq: int
+    seq: Count
     item: Item
 
 
 class Append(Message, tag="append"):
     """Write history: text under `role`, or an assistant turn as the engine's own tokens (exact replay)."""
 
-    seq: int
+    seq: Count
     role: Literal["user", "assistant", "tool"]
     text: str = ""
     engine_tokens: bytes = b""
 
 
 class Rollback(Message, tag="rollback"):
-    """Return to the state after item `to_seq` (0: after open). Limited to the last `Limits.marks` items."""
+    """Undo the items after `to_seq` (0: all of them): the session stands where it was right before item `to_seq + 1`.
 
-    to_seq: int
+    Responses given before that item stay (`cancel` undoes them). Limited to the last `Limits.marks` items; refused
+    while a response is being generated (`response_in_progress`), and where item `to_seq + 1` came into the middle of a
+    response of a native engine (`mark_gone`: cancel that response).
+    """
+
+    to_seq: Count
 
 
 class GenerateOptions(Message, tag="options"):
@@ -179,30 +204,24 @@ class GenerateOptions(Message, tag="options"):
 class Generate(Message, tag="generate"):
     """Start a response to everything up to item `after_seq`, which must be the last one written."""
 
-    response_id: str
-    after_seq: int
+    response_id: Id
+    after_seq: Count
     options: GenerateOptions = msgspec.field(default_factory=GenerateOptions)
-
-
-class Played(Message, tag="played"):
-    """The person has heard `ms` of the response: the credit on which the engine runs at most 5 s ahead."""
-
-    response_id: str
-    ms: int
 
 
 class Cancel(Message, tag="cancel"):
     """End a response. Of its speech the first `keep_ms` were heard and stay; with `discard` it never happened.
 
-    `rollback_to_seq` (with `discard`) also undoes the items after that one: a speculative reply and its short unit.
+    `rollback_to_seq` (with `discard`) also undoes the items after that one, as `rollback` does: a speculative reply and
+    its short unit.
     Works while the response is generated and later, as long as its mark lives; items written after it are undone, too
     (`cancelled.last_seq` says where the session stands).
     """
 
-    response_id: str
-    keep_ms: int = 0
+    response_id: Id
+    keep_ms: Count = 0
     discard: bool = False
-    rollback_to_seq: int | None = None
+    rollback_to_seq: Count | None = None
 
 
 class Close(Message, tag="close"):
@@ -217,7 +236,13 @@ Request = Open | Update | Prefill | Append | Rollback | Generate | Played | Canc
 
 
 class Opened(Message, tag="opened"):
-    """The session lives. `resume_token` is secret; `last_seq` is where a resumed session stands."""
+    """The session lives. `resume_token` is secret and new each time; `last_seq` is where a resumed session stands.
+
+    A lost socket stops generation. If a response was running, `opened` of the resumed session is followed at once by
+    `cancelled` for it: it was cut at `Open.heard`, else at the last `played`. A response that the gateway holds for
+    running and for which no `cancelled` follows was complete or never began: what was lost of it is not sent again,
+    so the gateway ends it by its own `cancel` (`unknown_response`: it never began).
+    """
 
     session_id: str
     capabilities: Capabilities
@@ -232,7 +257,7 @@ class Refused(Message, tag="refused"):
     """No session.
 
     `code`: `server_full`, `protocol_mismatch`, `session_in_use`, `resume_unknown`, `invalid_config`, `not_ready`,
-    `draining`. `retry_after` in seconds.
+    `draining`, `engine_failed`. `retry_after` in seconds.
     """
 
     code: str
@@ -262,13 +287,16 @@ class Prefilled(Message, tag="prefilled"):
 
 
 class Busy(Message, tag="busy"):
-    """Item `seq` was not taken because a turn-based engine is replying; nothing changed. Send it again afterwards."""
+    """Item `seq` was not taken because a turn-based engine is replying; nothing changed. Send it again afterwards.
+
+    Items that were on their way behind it are answered `busy`, too, or `seq_gap` once the reply has ended.
+    """
 
     seq: int
 
 
 class RolledBack(Message, tag="rolled_back"):
-    """The session stands after item `last_seq` again."""
+    """The items after `last_seq` are undone."""
 
     last_seq: int
     kv_length: int
@@ -342,12 +370,16 @@ class Done(Message, tag="done"):
 
 
 class Cancelled(Message, tag="cancelled"):
-    """The response is over, nothing with its id follows: the session keeps `kept_text` and stands after `last_seq`."""
+    """The response is over, nothing with its id follows: the session keeps `kept_text` and stands after `last_seq`.
+
+    `engine_tokens` replays what was kept exactly through `append`; where it is empty, `kept_text` does.
+    """
 
     response_id: str
     kept_text: str
     kv_length: int
     last_seq: int
+    engine_tokens: bytes = b""
 
 
 class Evicted(Message, tag="evicted"):

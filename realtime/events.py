@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-MAX_EVENT_BYTES = 3 * 1024 * 1024
-"""A picture inside `conversation.item.create` (base64) is the largest thing an event may carry."""
+MAX_EVENT_BYTES = 256 * 1024
+"""What the SDP answer allows (`a=max-message-size`); larger pictures go over the channel `camera`."""
 
 
 class Event(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True):

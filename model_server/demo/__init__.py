@@ -1,0 +1,1 @@
+"""The default engine: a scripted stand-in that hears, sees and speaks on a CPU, with no model to download."""

@@ -1,0 +1,91 @@
+"""Hears turns of many sessions, each as it grows, with a few decoders.
+
+A request names a turn by all of its pieces so far. Turns that are under way are kept, so that only new pieces cost
+time; a turn that is not, or no longer, is heard again from its start and gives the same words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model_server.demo.decoder import GrammarDecoder, Words
+from model_server.demo.enhancement import Samples
+from model_server.demo.grammar import Grammar
+from model_server.demo.utterance import Utterance
+
+DECODERS = 3
+"""Turns that can be under way at once; each decoder takes about 50 MB."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    utterance: Utterance
+    digests: list[bytes] = field(default_factory=list)
+    under_way: Iterator[None] | None = None
+
+
+class Recogniser:
+    """Turns of PCM16 LE mono 16 kHz in, `Words` for each sentence out."""
+
+    def __init__(self, grammar: Grammar, decoders: int = DECODERS) -> None:
+        self._grammar = grammar
+        self._most = decoders
+        self._free: list[GrammarDecoder] = [GrammarDecoder(grammar)]
+        self._turns: list[_Turn] = []
+
+    def follow(self, pieces: Sequence[bytes]) -> Iterator[None]:
+        """Hear the pieces that are new, 250 ms of sound at each step; may be left at any step."""
+        turn = self._turn(pieces)
+        if turn.under_way is not None:
+            yield from turn.under_way
+            turn.under_way = None
+        for piece in pieces[len(turn.digests) :]:
+            turn.digests.append(_digest(piece))
+            turn.under_way = turn.utterance.feed(_samples(piece))
+            yield from turn.under_way
+            turn.under_way = None
+
+    def finish(self, pieces: Sequence[bytes]) -> list[Words]:
+        """The sentences of a turn that ends with these pieces."""
+        for _ in self.follow(pieces):
+            pass
+        turn = self._turn(pieces)
+        for _ in turn.utterance.finish():
+            pass
+        self._drop(turn)
+        return turn.utterance.sentences
+
+    def _turn(self, pieces: Sequence[bytes]) -> _Turn:
+        digests = [_digest(piece) for piece in pieces]
+        for turn in reversed(self._turns):
+            if digests[: len(turn.digests)] == turn.digests:
+                self._turns.remove(turn)
+                break
+        else:
+            turn = _Turn(Utterance(self._decoder()))
+        self._turns.append(turn)
+        return turn
+
+    def _decoder(self) -> GrammarDecoder:
+        if self._free:
+            return self._free.pop()
+        if len(self._turns) < self._most:
+            return GrammarDecoder(self._grammar)
+        self._drop(self._turns[0])
+        return self._free.pop()
+
+    def _drop(self, turn: _Turn) -> None:
+        self._turns.remove(turn)
+        self._free.append(turn.utterance.release())
+
+
+def _digest(piece: bytes) -> bytes:
+    return hashlib.blake2b(piece, digest_size=16).digest()
+
+
+def _samples(piece: bytes) -> Samples:
+    return np.frombuffer(piece, "<i2").astype(np.float32) / 32768

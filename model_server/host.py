@@ -1,0 +1,244 @@
+"""The shell around the session table: sockets and runners by name, one timer, the engine's start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from itertools import count
+
+import structlog
+
+from model_server.house import House
+from model_server.outbox import Outbox
+from model_server.protocol import (
+    PROTOCOL_VERSION,
+    Close,
+    Draining,
+    Error,
+    Open,
+    Played,
+    Queued,
+    Refused,
+    Request,
+    SessionConfig,
+)
+from model_server.runner import Attachment, Ending, SessionRunner
+from model_server.sessions import (
+    Abandon,
+    Attach,
+    Drain,
+    Drop,
+    Effect,
+    End,
+    EngineReady,
+    Event,
+    Heard,
+    OpenAsked,
+    Refuse,
+    SessionFreed,
+    SessionOver,
+    SessionTable,
+    SocketLost,
+    Start,
+    TableLimits,
+    TellDraining,
+    TellPlace,
+    Tick,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class _Socket:
+    """One WebSocket: the session it names, where its answers wait, what it asked to open, and whose it is."""
+
+    __slots__ = ("opening", "outbox", "runner", "session_id")
+
+    def __init__(self, session_id: str, outbox: Outbox) -> None:
+        self.session_id = session_id
+        self.outbox = outbox
+        self.opening: Open | None = None
+        self.runner: SessionRunner | None = None
+
+
+class SessionHost:
+    """All sessions of one server. Started by `start`, ended by `aclose`."""
+
+    def __init__(self, house: House, limits: TableLimits) -> None:
+        self.house = house
+        self.table = SessionTable(limits, lambda: secrets.token_urlsafe(24))
+        self.ready = False
+        self.draining = False
+        self._numbers = count(1)
+        self._sockets: dict[int, _Socket] = {}
+        self._runners: dict[str, SessionRunner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.starting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+
+    # The server's life ----------------------------------------------------------------------------------------------
+
+    def start(self) -> asyncio.Task[None]:
+        """Start the engine beside the sockets; the task ends when it is ready, or raises what went wrong."""
+        self.starting = asyncio.create_task(self._start_engine(), name="engine start")
+        return self.starting
+
+    def drain(self, deadline_s: float) -> None:
+        """Take no more sessions, tell the living ones, end them after `deadline_s`."""
+        self.draining = True
+        self._handle(Drain(deadline_s))
+        self.tick()
+
+    async def emptied(self) -> None:
+        """Return when no session holds anything."""
+        await self._emptied.wait()
+
+    async def aclose(self) -> None:
+        """End all sessions, then the engine."""
+        self.drain(0.0)
+        await self.emptied()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.starting is not None and not self.starting.done():
+            self.starting.cancel()
+            await asyncio.wait([self.starting])
+        await self.house.engine.aclose()
+
+    def tick(self) -> None:
+        """Look at the clock; called by the host's own timer."""
+        self._handle(Tick())
+
+    # From the sockets -----------------------------------------------------------------------------------------------
+
+    def connect(self, session_id: str, outbox: Outbox) -> int:
+        """A new socket for this session; its number."""
+        number = next(self._numbers)
+        self._sockets[number] = _Socket(session_id, outbox)
+        return number
+
+    def disconnect(self, number: int) -> None:
+        """The socket is gone."""
+        self._sockets[number].outbox.close()
+        self._handle(SocketLost(number))
+        del self._sockets[number]
+
+    async def received(self, number: int, request: Request) -> None:
+        """A message came; waits while the session has too many of them."""
+        socket = self._sockets[number]
+        if socket.outbox.closed:
+            return
+        self._handle(Heard(number))
+        match request:
+            case Open() if socket.opening is None:
+                self._open(number, socket, request)
+            case Open():
+                self.refuse(number, "already_open", "a socket is opened once: use another one")
+            case Close() if socket.runner is None:
+                socket.outbox.close(1000, "closed")
+            case _ if socket.runner is None:
+                self.refuse(number, "not_open", "the first message is `open`, the next may follow when it is answered")
+            case Played():
+                socket.runner.played(request)
+            case _:
+                socket.runner.submit(request)
+                await socket.runner.room()
+
+    def refuse(self, number: int, code: str, message: str) -> None:
+        """Answer a message that no session takes with an `error`."""
+        self._sockets[number].outbox.send(Error(code=code, message=message))
+        self.house.metrics.errors.labels(code).inc()
+
+    def _open(self, number: int, socket: _Socket, request: Open) -> None:
+        if request.protocol != PROTOCOL_VERSION:
+            message = f"this server speaks protocol {PROTOCOL_VERSION}, got {request.protocol}: update the older side"
+            self._apply(Refuse(number, "protocol_mismatch", message))
+            return
+        socket.opening = request
+        self._handle(OpenAsked(number, socket.session_id, request.resume, request.wait))
+
+    # The table's effects --------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        for effect in self.table.handle(event, self.house.clock()):
+            self._apply(effect)
+        metrics = self.house.metrics
+        metrics.sessions_open.set(self.table.open_count)
+        metrics.sessions_detached.set(self.table.detached_count)
+        metrics.sessions_waiting.set(self.table.waiting_count)
+        self._set_timer()
+
+    def _apply(self, effect: Effect) -> None:
+        match effect:
+            case Start():
+                self._start_session(effect)
+            case Attach():
+                self._attach(effect.socket, effect.session_id, effect.token)
+            case Drop():
+                self._sockets[effect.socket].outbox.close(1000, "another socket took over")
+            case Refuse():
+                self._refuse_open(effect)
+            case TellPlace():
+                self._sockets[effect.socket].outbox.send(Queued(place=effect.place, wait_s=effect.wait_s))
+            case TellDraining():
+                self._sockets[effect.socket].outbox.send(Draining(deadline_s=effect.deadline_s))
+            case End():
+                self._runners[effect.session_id].end(Ending(effect.reason, effect.message))
+            case Abandon():
+                log.error("session_abandoned", session_id=effect.session_id)
+                self._tasks[effect.session_id].cancel()
+
+    def _start_session(self, effect: Start) -> None:
+        opening = self._sockets[effect.socket].opening
+        config = opening.config if opening is not None else SessionConfig()
+        runner = SessionRunner(self.house, effect.session_id, config, self._session_over)
+        self._runners[effect.session_id] = runner
+        self._emptied.clear()
+        self._tasks[effect.session_id] = asyncio.create_task(
+            self._live(effect.session_id, runner), name=f"session {effect.session_id}"
+        )
+        log.info("session_started", session_id=effect.session_id)
+        self._attach(effect.socket, effect.session_id, effect.token)
+
+    def _attach(self, number: int, session_id: str, token: str) -> None:
+        socket = self._sockets[number]
+        socket.runner = self._runners[session_id]
+        heard = socket.opening.heard if socket.opening is not None else None
+        socket.runner.attach(Attachment(socket.outbox, token, heard))
+
+    def _refuse_open(self, effect: Refuse) -> None:
+        outbox = self._sockets[effect.socket].outbox
+        outbox.send(Refused(code=effect.code, message=effect.message, retry_after=effect.retry_after))
+        outbox.close(1000, "refused")
+        self.house.metrics.refusals.labels(effect.code).inc()
+
+    async def _live(self, session_id: str, runner: SessionRunner) -> None:
+        try:
+            await runner.run()
+        except Exception as error:
+            log.error("session_not_freed", session_id=session_id, error=type(error).__name__)
+        finally:
+            del self._runners[session_id], self._tasks[session_id]
+            self._handle(SessionFreed(session_id))
+            if not self._tasks:
+                self._emptied.set()
+
+    def _session_over(self, session_id: str) -> None:
+        self._handle(SessionOver(session_id))
+
+    async def _start_engine(self) -> None:
+        await self.house.engine.start()
+        self.ready = True
+        log.info("engine_ready", engine=self.house.engine.capabilities.engine)
+        self._handle(EngineReady())
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self.table.deadline()
+        if deadline is None:
+            self._timer = None
+            return
+        delay = max(0.0, deadline - self.house.clock())
+        self._timer = asyncio.get_running_loop().call_later(delay, self.tick)

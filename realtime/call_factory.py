@@ -1,0 +1,92 @@
+"""Makes calls: opens a session at the model server, then the call around it. Admission before any peer connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiortc import RTCIceServer
+
+from model_server import protocol
+from model_server.protocol import SessionConfig
+from realtime.call import Call, CallOptions
+from realtime.floor import FloorRules
+from realtime.metrics import Metrics
+from realtime.peer import prepare_ice
+from realtime.refusals import CallRefused, ServerFull
+from realtime.session import ModelSession, SessionRefused, SessionState
+from realtime.settings import Settings
+from realtime.speech import DetectorPool, SpeechDetector, create_detector
+from realtime.upstream import ModelServer
+
+READY_TIMEOUT_S = 10.0
+"""A caller who is early waits so long for the engine."""
+
+WARM_DETECTORS = 2
+
+
+class SessionRelay:
+    """Hands what a session tells to the call that is made around it."""
+
+    def __init__(self) -> None:
+        self.call: Call | None = None
+
+    def on_reply(self, reply: protocol.Reply) -> None:
+        if self.call is not None:
+            self.call.on_reply(reply)
+
+    def on_busy(self, seq: int, item: protocol.Item | protocol.Append) -> None:
+        if self.call is not None:
+            self.call.on_busy(seq, item)
+
+    def on_state(self, state: SessionState, reason: str) -> None:
+        if self.call is not None:
+            self.call.on_state(state, reason)
+
+
+class SessionCalls:
+    """`realtime.admission.CallFactory` over a model server."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, model_server: ModelServer) -> None:
+        prepare_ice(loopback_candidates=settings.loopback_candidates)
+        self._metrics = metrics
+        self._model_server = model_server
+        self._floor = settings.floor
+        self._greet = settings.greeting
+        self._ice_servers = [
+            RTCIceServer(urls=server.urls, username=server.username, credential=server.credential)
+            for server in settings.ice_servers
+        ]
+        self._detector_name = settings.detector
+        self._detectors = DetectorPool(settings.detector)
+        self._detectors.warm(WARM_DETECTORS)
+
+    async def open(self, call_id: str, on_queued: Callable[[int, float], None] | None = None) -> Call:
+        """A call with an open session. Raises `ServerFull`, `ModelServerUnavailable`, `CallRefused`."""
+        await self._model_server.wait_ready(READY_TIMEOUT_S)
+        relay = SessionRelay()
+        try:
+            session = await ModelSession.open(self._model_server, call_id, SessionConfig(), relay, on_queued=on_queued)
+        except SessionRefused as refused:
+            if refused.code == "server_full":
+                raise ServerFull(refused.retry_after or 5.0) from refused
+            raise CallRefused(refused.code, str(refused), retry_after=refused.retry_after) from refused
+        try:
+            detector = await self._detector()
+        except BaseException:
+            await session.close()
+            raise
+        options = CallOptions(self._ice_servers, self._rules(session), greet=self._greet)
+        clock = asyncio.get_running_loop().time
+        relay.call = Call(call_id, session, options, detector, self._detectors.give_back, self._metrics, clock)
+        return relay.call
+
+    async def _detector(self) -> SpeechDetector:
+        """A detector that waits, else a new one, loaded beside the loop because that takes 100 ms."""
+        if self._detectors.idle:
+            return self._detectors.take()
+        return await asyncio.to_thread(create_detector, self._detector_name)
+
+    def _rules(self, session: ModelSession) -> FloorRules:
+        native = session.capabilities.turn_taking == "native"
+        return FloorRules(**self._floor.model_dump(), native=native)

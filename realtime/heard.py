@@ -1,0 +1,89 @@
+"""Where the loudspeaker is in one response: known points and real time between them. Sans-I/O.
+
+Positions are samples of the response at 24 kHz (fractions allowed), times are seconds of one monotonic clock. A page
+that reports its playback gives exact points (`AckedPosition`); an Opus track reports nothing, so real time alone tells
+(`TrackPosition`).
+"""
+
+from __future__ import annotations
+
+from model_server.protocol import SPEECH_RATE
+
+SAMPLES_PER_MS = SPEECH_RATE // 1000
+
+EXTRAPOLATION_MS = 400
+"""How far real time may carry the position beyond the last report: a page that falls silent stops us."""
+
+ROUNDING_S = 50e-6
+"""Added to predicted times, so that at the predicted time the position is reached despite floating point."""
+
+
+class TrackPosition:
+    """Played at real time from the first sample sent; stands still while nothing is left to play or it is held."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        """Samples sent so far: the position never passes them."""
+        self._anchor = 0.0
+        self._anchor_at: float | None = None
+        self._held = False
+
+    @property
+    def limit(self) -> float:
+        """The position real time alone may reach."""
+        return self.end
+
+    def at(self, now: float) -> float:
+        """The position at time `now`."""
+        if self._held or self._anchor_at is None:
+            return min(self._anchor, self.limit)
+        return min(self._anchor + (now - self._anchor_at) * SPEECH_RATE, self.limit)
+
+    def extend(self, end: int, now: float) -> None:
+        """Samples up to `end` were sent at `now`; after a starvation playing goes on from here, not from where it was.
+
+        Only an exhausted `end` is a starvation: a position stopped by missing reports is not moved.
+        """
+        if self._anchor_at is None or self.at(now) >= self.end:
+            self._anchor, self._anchor_at = self.at(now), now
+        self.end = end
+
+    def hold(self, now: float) -> None:
+        """The loudspeaker pauses."""
+        self._anchor, self._held = self.at(now), True
+
+    def resume(self, now: float) -> None:
+        """The loudspeaker goes on where it paused."""
+        self._held = False
+        if self._anchor_at is not None:
+            self._anchor_at = now
+
+    def when(self, position: float) -> float | None:
+        """The time at which `position` is reached without further reports; None if it never is."""
+        if self._held or self._anchor_at is None or position > self.limit:
+            return None
+        return self._anchor_at + max(0.0, position - self._anchor) / SPEECH_RATE + ROUNDING_S
+
+
+class AckedPosition(TrackPosition):
+    """Played as the page reports it, with at most `EXTRAPOLATION_MS` of real time on top."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acked = 0.0
+
+    @property
+    def limit(self) -> float:
+        return min(self.end, self.acked + EXTRAPOLATION_MS * SAMPLES_PER_MS)
+
+    def ack(self, position: float, now: float) -> bool:
+        """The page has played up to `position`. False, and nothing changes, when that cannot be.
+
+        A report may not go back, nor pass what was sent.
+        """
+        if not self.acked <= position <= self.end:
+            return False
+        self.acked = self._anchor = position
+        if self._anchor_at is not None:
+            self._anchor_at = now
+        return True
