@@ -162,7 +162,7 @@ class Peer:
         self._owner.on_channel(label)
 
     def _shielded(self, handler: Callable[[str | bytes], None]) -> Callable[[str | bytes], None]:
-        """An error of ours must not escape into aiortc's receive loop, where it would end the connection unexplained."""
+        """An error of ours must not escape into aiortc's receive loop: it would end the connection unexplained."""
 
         def handle(data: str | bytes) -> None:
             try:

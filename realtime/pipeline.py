@@ -77,8 +77,7 @@ class Pipeline:
         if self._rolling_back or (self._in_flight and (self._refused or self._behind)):
             return None
         if self._behind:
-            self._behind, self._rolling_back = False, True
-            return self._send(Rollback(to_seq=self.log.last_wire), None)
+            return self._roll_back()
         while self._waiting and self._may_go(self._waiting[0]):
             entry = self._waiting.popleft()
             request = entry.request(self.log.last_wire)
@@ -171,6 +170,13 @@ class Pipeline:
         self._behind = False
 
     # ---------------------------------------------------------------------------------------------------------------
+
+    def _roll_back(self) -> Request:
+        """Return to the last item that server and log share; responses after it go, too, and are written again."""
+        to_wire = self.log.last_wire
+        self.requeue(self.log.after_last_wire)
+        self._behind, self._rolling_back = False, True
+        return self._send(Rollback(to_seq=to_wire), None)
 
     def _may_go(self, entry: Entry) -> bool:
         is_new = isinstance(entry, ItemEntry | HistoryEntry) and not entry.told

@@ -190,6 +190,11 @@ class SessionLog:
         """The number of the last item the server has when all that is in the log is written."""
         return next((entry.wire for entry in reversed(self.entries) if entry.wire is not None), self._base_wire)
 
+    @property
+    def after_last_wire(self) -> int:
+        """Index behind the last entry that has a number at the server."""
+        return max((index + 1 for index, entry in enumerate(self.entries) if entry.wire is not None), default=0)
+
     def add(self, entry: Entry) -> None:
         """The next entry was sent."""
         self.entries.append(entry)

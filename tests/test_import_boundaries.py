@@ -23,7 +23,7 @@ def sources(room: str) -> Iterator[Path]:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that the file names in an import, anywhere in it; `from a import b` counts as `a` and `a.b`."""
+    """Every name that the file imports, anywhere in it; `from a import b` counts as `a.b`."""
     package = path.relative_to(ROOT).with_suffix("").parts
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -32,7 +32,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             above = ".".join(package[: -node.level]) if node.level else ""
             base = ".".join(part for part in (above, node.module or "") if part)
-            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+            names |= {f"{base}.{alias.name}" for alias in node.names}
     return names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 
 import httpx
 import pytest
@@ -39,7 +39,8 @@ class SocketPeer:
         self._connection = connection
 
     async def send(self, data: bytes | str) -> None:
-        await self._connection.send(data)
+        with suppress(ConnectionClosed):  # What comes next says how it was closed.
+            await self._connection.send(data)
 
     async def receive(self) -> bytes:
         try:

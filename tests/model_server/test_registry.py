@@ -40,5 +40,5 @@ def test_an_engine_that_cannot_use_its_option_says_so_in_one_line(monkeypatch: p
         raise ValueError("script.yaml, line 3:\n  unknown key")
 
     monkeypatch.setitem(registry._ENGINES, "demo", (broken, frozenset(), "demo"))
-    with pytest.raises(BadOption, match="engine demo: script.yaml, line 3: unknown key"):
+    with pytest.raises(BadOption, match=r"engine demo: script\.yaml, line 3: unknown key"):
         create_engine("demo", {})

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from model_server.protocol import Cancelled, Done, Error, Prefilled, SessionConfig, Started, Text
+from model_server.protocol import Cancelled, Done, Error, Prefilled, SessionConfig, Speech, Started, Text
 from realtime.pipeline import MAX_WAITING
 from realtime.session_reports import Delivery, Returned
 from tests.realtime.scripted_server import digest
@@ -30,6 +30,7 @@ class _Entry:
     step: Step | None = None
     response_id: str = ""
     text: str = ""
+    pieces: int = 0
     over: bool = False
     cancelled: bool = False
 
@@ -174,17 +175,20 @@ class SessionMachine(RuleBasedStateMachine):
                 self.written.add(seq)
             case Returned(seq=seq):
                 self.drop(lambda entry: entry.seq == seq)
-            case Started(response_id=response_id) | Text(response_id=response_id):
+            case Started(response_id=response_id) | Text(response_id=response_id) | Speech(response_id=response_id):
                 entry = self.response(response_id)
                 assert not entry.over, "more of a response that is over"
                 assert not entry.cancelled, "stale"
                 entry.text += delivery.text if isinstance(delivery, Text) else ""
+                entry.pieces += isinstance(delivery, Speech)
             case Done(response_id=response_id, reason=reason):
                 entry = self.response(response_id)
                 assert not entry.cancelled, "stale"
                 if reason == "completed":
                     self.check_what_it_answered(entry)
-                self.close(entry, entry.text)
+                    self.close(entry, entry.text)
+                else:
+                    self.close(entry, " ".join(entry.text.split()[: entry.pieces]))
             case Cancelled(response_id=response_id, kept_text=kept):
                 if any(entry.response_id == response_id for entry in self.expected):
                     self.close(self.response(response_id), kept)

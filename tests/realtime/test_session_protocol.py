@@ -34,6 +34,7 @@ from model_server.protocol import (
 from realtime.pipeline import MAX_WAITING
 from realtime.session_reports import BacklogFull, Delivery, Returned, SessionError
 from tests.realtime.scripted_server import SPOILT, kept_words
+from tests.realtime.session_line import Line, only, unit, unit_step
 
 
 def seqs(told: list[Delivery]) -> list[int]:
@@ -45,11 +46,9 @@ def seqs(told: list[Delivery]) -> list[int]:
 
 def test_items_are_numbered_sent_in_order_and_told() -> None:
     line = Line()
-    assert [line.client.prefill(unit("a")), line.client.append("user", "before"), line.client.prefill(unit("b"))] == [
-        1,
-        2,
-        3,
-    ]
+    assert line.client.prefill(unit("a")) == 1
+    assert line.client.append("user", "before") == 2
+    assert line.client.prefill(unit("b")) == 3
     assert seqs(line.run()) == [1, 2, 3]
     assert line.context == (unit_step("a"), ("user", "before"), unit_step("b"))
     assert line.client.kv_length == 3

@@ -1,0 +1,114 @@
+"""Rows `detector_*`: from the arrival of a packet to its samples at the speech detector.
+
+The network is simulated on a virtual clock; waiting there is counted on that clock, and the real time that reordering,
+decoding and the detector take is added to it. The frame's own length (20 ms) is not part of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from realtime.hearing import Hearing
+from realtime.opus import create_decoder
+from realtime.receive import AudioPacket, AudioReceiver
+from realtime.speech import create_detector
+from tests.bench.measurement import Measurement, Options, Repetitions
+from tests.bench.network import PACKET_S, Sent, arrivals, packets
+from tests.bench.sound import FRAME, room_packets
+
+SECONDS = 60
+FRAME_SAMPLES = 320
+"""Samples of one packet at the detector, 16 kHz."""
+
+LOSS_FREE_MS = 8.0
+SSRC = 7
+
+
+class Ear:
+    """The receive path up to the detector, fed on a virtual clock."""
+
+    def __init__(self, payloads: Sequence[bytes]) -> None:
+        self._payloads = payloads
+        self._hearing = Hearing(AudioReceiver(create_decoder(), 0.0), create_detector(), 0.0)
+        self._waiting: dict[int, float] = {}
+        self._zero: int | None = None
+        self.latency: dict[int, tuple[float, float]] = {}
+        """By packet: when it arrived, and how many ms later its samples were at the detector."""
+
+    def run(self, arriving: Sequence[tuple[float, int]]) -> None:
+        """Let these packets arrive."""
+        for at, index in arriving:
+            while self._hearing.deadline < at:
+                self._step(self._hearing.deadline, None)
+            self._step(at, index)
+
+    def _step(self, now: float, index: int | None) -> None:
+        if index is not None:
+            self._waiting[index] = now
+        begun = time.perf_counter()
+        if index is None:
+            self._hearing.tick(now)
+        else:
+            payload = self._payloads[index % len(self._payloads)]
+            self._hearing.packet(AudioPacket(SSRC, index & 0xFFFF, index * FRAME & 0xFFFF_FFFF, payload), now)
+        self._note(now + time.perf_counter() - begun)
+
+    def _note(self, done: float) -> None:
+        position = self._hearing.position
+        if self._zero is None and self._waiting:
+            self._zero = position - FRAME_SAMPLES * (min(self._waiting) + 1)
+        for index in [i for i in self._waiting if self._end(i) <= position]:
+            arrived = self._waiting.pop(index)
+            self.latency[index] = (arrived, 1000 * (done - arrived))
+
+    def _end(self, index: int) -> int:
+        assert self._zero is not None
+        return self._zero + FRAME_SAMPLES * (index + 1)
+
+
+def latencies(payloads: Sequence[bytes], sent: Sequence[Sent]) -> dict[int, tuple[float, float]]:
+    """Arrival (s) and latency (ms) of every packet that was in time."""
+    ear = Ear(payloads)
+    ear.run(arrivals(iter(sent)))
+    return ear.latency
+
+
+def percentile(payloads: Sequence[bytes], seconds: int, loss: float, which: float, seed: int) -> float:
+    """The `which`th percentile of the latency, ms, of one simulated minute."""
+    sent = list(packets(round(seconds / PACKET_S), loss=loss, rng=np.random.default_rng(seed)))
+    found = [ms for _, ms in latencies(payloads, sent).values()]
+    return float(np.percentile(found, which))
+
+
+def recovery(payloads: Sequence[bytes], seconds: int, seed: int) -> float:
+    """After `seconds` at 5 % loss: ms from the last lost packet's time to the last one that was later than loss-free.
+
+    One packet in a hundred may be late by the network's own reordering: packets sent after the loss are in order.
+    """
+    rng = np.random.default_rng(seed)
+    count = round(seconds / PACKET_S)
+    lossy = list(packets(count, loss=0.05, rng=rng))
+    calm = [Sent(index, index * PACKET_S) for index in range(count, count + 250)]
+    last = max(packet.index for packet in lossy if packet.at is None) * PACKET_S
+    found = latencies(payloads, [*lossy, *calm])
+    late = [arrived + ms / 1000 for arrived, ms in found.values() if arrived >= last and ms > LOSS_FREE_MS]
+    return 1000 * (max(late) - last) if late else 0.0
+
+
+async def measure(options: Options) -> Repetitions:
+    """All four rows."""
+    payloads = room_packets()
+    seeds = range(1, 1 + options.times(5, 2))
+    seconds = options.times(SECONDS, 15)
+    return {
+        "detector_no_loss": [percentile(payloads, seconds, 0.0, 95, seed) for seed in seeds],
+        "detector_loss_1": [percentile(payloads, seconds, 0.01, 99, seed) for seed in seeds],
+        "detector_loss_5": [percentile(payloads, seconds, 0.05, 99, seed) for seed in seeds],
+        "detector_recovery": [recovery(payloads, seconds, seed) for seed in seeds],
+    }
+
+
+MEASUREMENT = Measurement(("detector_no_loss", "detector_loss_1", "detector_loss_5", "detector_recovery"), measure)

@@ -1,0 +1,39 @@
+// @ts-check
+/**
+ * How much of a response has left the loudspeaker: the player's position, delayed by what lies behind the player.
+ * Times in seconds of one clock, positions in milliseconds of the response.
+ */
+
+/** Kept reports: at one every 40 ms they reach back further than any output delay. */
+const KEPT = 50;
+
+export class HeardClock {
+  /** @type {{time: number, ms: number}[]} */
+  #reports = [];
+  #heard = 0;
+
+  /** The player has given out the first `ms` of the response. @param {number} time @param {number} ms */
+  report(time, ms) {
+    this.#reports.push({ time, ms });
+    if (this.#reports.length > KEPT) this.#reports.shift();
+  }
+
+  /**
+   * Milliseconds heard at `time`, when sound needs `delay` seconds from the player to the ear. Never goes back.
+   * @param {number} time
+   * @param {number} delay
+   */
+  at(time, delay) {
+    this.#heard = Math.max(this.#heard, this.#positionAt(time - delay));
+    return this.#heard;
+  }
+
+  /** @param {number} time */
+  #positionAt(time) {
+    const after = this.#reports.findIndex((report) => report.time > time);
+    if (after === 0) return 0;
+    if (after < 0) return this.#reports.length ? this.#reports[this.#reports.length - 1].ms : 0;
+    const [a, b] = [this.#reports[after - 1], this.#reports[after]];
+    return a.ms + ((b.ms - a.ms) * (time - a.time)) / (b.time - a.time);
+  }
+}
