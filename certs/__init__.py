@@ -3,6 +3,7 @@
 Use `ensure` from a program, `python -m certs` from a shell, `certs.install_page` to hand the CA to other devices.
 """
 
+from certs.authority import fingerprint_rows
 from certs.bundle import Bundle, default_folder, ensure
 from certs.errors import (
     AuthorityExpiredError,
@@ -37,4 +38,5 @@ __all__ = [
     "StorageError",
     "default_folder",
     "ensure",
+    "fingerprint_rows",
 ]

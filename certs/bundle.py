@@ -138,7 +138,8 @@ class _Folder:
         return Authority(certificate, key)
 
     def _write_authority(self, ca: Authority) -> None:
-        store.write_key(self.ca_key, ca.key)
+        if not self.ca_key.exists():
+            store.write_key(self.ca_key, ca.key)
         store.write_certificate(self.ca_certificate, ca.certificate)
 
     def _read_leaf(self, ca: Authority) -> tuple[x509.Certificate | None, ec.EllipticCurvePrivateKey | None]:

@@ -77,8 +77,12 @@ def machine_names(host: str, addresses: Iterable[str]) -> list[Name]:
     """
     names: list[Name] = ["localhost", *_host_names(host), ip_address("127.0.0.1"), ip_address("::1")]
     found = [ip for text in addresses if (ip := _address(text))]
-    names += sorted(found, key=lambda ip: (ip.version, ip))
-    return list(dict.fromkeys(names))
+    ordered = sorted(found, key=_address_order)
+    return list(dict.fromkeys([*names, *ordered]))
+
+
+def _address_order(ip: IPv4Address | IPv6Address) -> tuple[int, int]:
+    return ip.version, int(ip)
 
 
 def _host_names(host: str) -> list[str]:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAD = """# Protocols
 
-Written by `python -m docs.generate` from `model_server/protocol.py` and `realtime/events.py`: change those, then run it.
+Written by `python -m docs.generate` from `model_server/protocol.py` and `realtime/events.py`: change those and run it.
 The same types as JSON Schema: [session socket](schema/session-socket.json), [events](schema/events.json).
 """
 
@@ -51,7 +51,7 @@ def protocol_page() -> str:
         HEAD,
         "## The session socket: gateway and model server\n",
         inspect.cleandoc(protocol.__doc__ or ""),
-        f"\nProtocol version {protocol.PROTOCOL_VERSION}; a message has at most {protocol.MAX_MESSAGE_BYTES:,} bytes.\n",
+        f"\nVersion {protocol.PROTOCOL_VERSION}. A message has at most {protocol.MAX_MESSAGE_BYTES:,} bytes.\n",
         *section("What the gateway says", members(protocol.Request)),
         *section("What the model server answers", members(protocol.Reply)),
         *section("What they are made of", nested([*members(protocol.Request), *members(protocol.Reply)])),
@@ -105,7 +105,7 @@ def describe(struct: type[msgspec.Struct]) -> str:
     tag = struct.__struct_config__.tag
     as_array = ", an array in this order" if struct.__struct_config__.array_like else ""
     lines = [f"#### `{tag}`" if tag else f"#### {struct.__name__}{as_array}", ""]
-    text = inspect.cleandoc(struct.__doc__) if own_docstring(struct) else ""
+    text = inspect.cleandoc(own_docstring(struct))
     lines += [text, ""] if text else []
     rows = [field_row(struct, name, hint) for name, hint in hints(struct).items()]
     if rows:
@@ -113,8 +113,9 @@ def describe(struct: type[msgspec.Struct]) -> str:
     return "\n".join(lines)
 
 
-def own_docstring(struct: type[msgspec.Struct]) -> bool:
-    return bool(struct.__doc__) and struct.__doc__ not in {base.__doc__ for base in struct.__bases__}
+def own_docstring(struct: type[msgspec.Struct]) -> str:
+    inherited = {base.__doc__ for base in struct.__bases__}
+    return struct.__doc__ if struct.__doc__ and struct.__doc__ not in inherited else ""
 
 
 def field_row(struct: type[msgspec.Struct], name: str, hint: Any) -> str:

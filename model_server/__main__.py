@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from model_server.logs import configure_logs
 from model_server.registry import EngineSetupError, create_engine
@@ -10,10 +11,10 @@ from model_server.serving import CannotListen, serve
 from model_server.settings import InvalidSettings, load_settings
 
 
-def main() -> int:
-    """Read the settings, make the engine, serve."""
+def main(arguments: Sequence[str]) -> int:
+    """Read the settings, make the engine, serve; returns the exit status."""
     try:
-        settings = load_settings(sys.argv[1:])
+        settings = load_settings(arguments)
         configure_logs(settings.log_level, settings.log_format)
         engine = create_engine(settings.engine, settings.engine_options)
         failure = serve(settings, engine)
@@ -27,4 +28,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -101,9 +101,9 @@ class SessionHost:
         await self.emptied()
         if self._timer is not None:
             self._timer.cancel()
-        if self.starting is not None and not self.starting.done():
+        if self.starting is not None:
             self.starting.cancel()
-            await asyncio.wait([self.starting])
+            await asyncio.gather(self.starting, return_exceptions=True)
         await self.house.engine.aclose()
 
     def tick(self) -> None:
@@ -120,6 +120,7 @@ class SessionHost:
 
     def disconnect(self, number: int) -> None:
         """The socket is gone."""
+        log.info("socket_gone", session_id=self._sockets[number].session_id)
         self._sockets[number].outbox.close()
         self._handle(SocketLost(number))
         del self._sockets[number]
@@ -204,11 +205,14 @@ class SessionHost:
     def _attach(self, number: int, session_id: str, token: str) -> None:
         socket = self._sockets[number]
         socket.runner = self._runners[session_id]
+        log.info("session_attached", session_id=session_id)
         heard = socket.opening.heard if socket.opening is not None else None
         socket.runner.attach(Attachment(socket.outbox, token, heard))
 
     def _refuse_open(self, effect: Refuse) -> None:
-        outbox = self._sockets[effect.socket].outbox
+        socket = self._sockets[effect.socket]
+        log.info("open_refused", session_id=socket.session_id, code=effect.code)
+        outbox = socket.outbox
         outbox.send(Refused(code=effect.code, message=effect.message, retry_after=effect.retry_after))
         outbox.close(1000, "refused")
         self.house.metrics.refusals.labels(effect.code).inc()
@@ -228,7 +232,11 @@ class SessionHost:
         self._handle(SessionOver(session_id))
 
     async def _start_engine(self) -> None:
-        await self.house.engine.start()
+        try:
+            await self.house.engine.start()
+        except Exception as error:
+            log.error("engine_start_failed", error=type(error).__name__)
+            raise
         self.ready = True
         log.info("engine_ready", engine=self.house.engine.capabilities.engine)
         self._handle(EngineReady())

@@ -239,7 +239,8 @@ class Opened(Message, tag="opened"):
     """The session lives. `resume_token` is secret and new each time; `last_seq` is where a resumed session stands.
 
     A lost socket stops generation. If a response was running, `opened` of the resumed session is followed at once by
-    `cancelled` for it: it was cut at `Open.heard`, else at the last `played`. A response that the gateway holds for
+    `cancelled` for it: it was cut at `Open.heard`, else at the last `played` (and is told again, should the socket be
+    lost again before the next request). A response that the gateway holds for
     running and for which no `cancelled` follows was complete or never began: what was lost of it is not sent again,
     so the gateway ends it by its own `cancel` (`unknown_response`: it never began).
     """

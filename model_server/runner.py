@@ -18,12 +18,16 @@ from model_server.engine import ConfigRejected
 from model_server.house import House
 from model_server.items import check_config
 from model_server.outbox import Line, Outbox
-from model_server.protocol import Close, Error, Opened, Played, Refused, SessionConfig
+from model_server.protocol import Cancelled, Close, Error, Opened, Played, Refused, SessionConfig
 
 log = structlog.get_logger(__name__)
 
 INBOX_BOUND = 64
 """Requests that may wait for the engine before the socket is read no further."""
+
+
+FREE_S = 5.0
+"""An engine that does not free a session within this time has broken; the place is given away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class SessionRunner:
         self._conversation: Conversation | None = None
         self._opened = False
         self._over = False
+        self._cut: Cancelled | None = None
+        """What became of the response that a lost socket ended, until a request proves that it was told."""
 
     # From the socket's side -----------------------------------------------------------------------------------------
 
@@ -103,14 +109,15 @@ class SessionRunner:
     # The session's own task -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Live until an ending; returns when the engine holds nothing of the session any more."""
+        """Live until an ending; returns when the engine holds nothing of the session, or refuses to let go."""
         ending = ABORTED
         try:
             ending = await self._live()
         finally:
             self._say(ending)
             if self._conversation is not None:
-                await self._conversation.aclose()
+                async with asyncio.timeout(FREE_S):
+                    await self._conversation.aclose()
 
     async def _live(self) -> Ending:
         try:
@@ -139,10 +146,11 @@ class SessionRunner:
                         return ABANDONED
                     await self._attach(conversation, attachment)
                 case request:
+                    self._cut = None
                     await conversation.handle(request)
 
     async def _attach(self, conversation: Conversation, attachment: Attachment) -> None:
-        cancelled = await conversation.cut_lost_response(attachment.heard)
+        self._cut = await conversation.cut_lost_response(attachment.heard) or self._cut
         self._line.connect(attachment.outbox)
         self._line.send(
             Opened(
@@ -155,8 +163,8 @@ class SessionRunner:
                 last_seq=conversation.last_seq,
             )
         )
-        if cancelled is not None:
-            self._line.send(cancelled)
+        if self._cut is not None:
+            self._line.send(self._cut)
         conversation.tell_evicted(again=True)
         self._opened = True
 

@@ -145,7 +145,7 @@ class Admission:
             raise CallRefused("shutting_down", "the service is going away", retry_after=10.0)
 
     def _join(self) -> _Ticket:
-        if len(self._tickets) >= self._places:
+        if self._slots.locked() and len(self._tickets) >= self._places:
             raise ServerFull(self._retry_after(), "every line is busy and the waiting line is full")
         ticket = _Ticket(self._clock() + TICKET_S)
         self._tickets[ticket.name] = ticket

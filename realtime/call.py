@@ -49,6 +49,9 @@ STILL_PHASE_S = 0.6
 
 SILENT_INPUT_MS = 3_000
 
+FREE_TIMEOUT_S = 5.0
+"""A connection that cannot even be closed must not keep its place."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
@@ -57,6 +60,33 @@ class CallOptions:
     ice_servers: Sequence[RTCIceServer]
     rules: FloorRules
     greet: bool = True
+
+
+class StallGuard:
+    """The session as the dialogue sees it; a request that the session cannot take any more is told to `on_stalled`."""
+
+    def __init__(self, session: ModelSession, on_stalled: Callable[[SessionError], None]) -> None:
+        self._session = session
+        self._on_stalled = on_stalled
+
+    def prefill(self, item: protocol.Item) -> int:
+        try:
+            return self._session.prefill(item)
+        except SessionError as error:
+            self._on_stalled(error)
+            return self._session.last_seq
+
+    def generate(self, response_id: str, options: protocol.GenerateOptions) -> None:
+        try:
+            self._session.generate(response_id, options)
+        except SessionError as error:
+            self._on_stalled(error)
+
+    def played(self, response_id: str, ms: int) -> None:
+        self._session.played(response_id, ms)
+
+    def cancel(self, response_id: str, keep_ms: int = 0) -> None:
+        self._session.cancel(response_id, keep_ms)
 
 
 class Call:
@@ -94,7 +124,7 @@ class Call:
         self._speaking = Speaking(self._emit, self._transmit, self._return_track.flush, self._new_playout)
         self._dialogue = Dialogue(
             self._capabilities,
-            session,
+            StallGuard(session, self._stalled),
             self._speaking,
             self._emit,
             self._hearing.cut_turn,
@@ -138,7 +168,10 @@ class Call:
         if self._still_task is not None:
             self._still_task.cancel()
         try:
-            await asyncio.gather(self._session.close(), self._peer.close())
+            async with asyncio.timeout(FREE_TIMEOUT_S):
+                await asyncio.gather(self._session.close(), self._peer.close())
+        except TimeoutError:
+            log.error("call_not_freed_in_time", call_id=self.call_id, seconds=FREE_TIMEOUT_S)
         finally:
             self._count_packets()
             self._give_back(self._detector)
@@ -265,12 +298,7 @@ class Call:
                     self._emit(events.InputSilent(ms=SILENT_INPUT_MS if silent else 0, recovered=not silent))
 
     def _unit_closed(self, unit: CutUnit, now: float) -> None:
-        try:
-            self._dialogue.unit(unit, now)
-        except SessionError as error:
-            # Pictures were dropped long ago and audio never is: a call whose engine stands still has ended.
-            log.error("engine_stalled", call_id=self.call_id, error=str(error))
-            self._end("engine_stalled")
+        self._dialogue.unit(unit, now)
         if self._peer.video is not None:
             self._still_at = now + STILL_PHASE_S
         dropped = self._session.stats.pictures_dropped - self._pictures_dropped
@@ -356,7 +384,6 @@ class Call:
         """The model session was lost, found again, or given up."""
         if state == SessionState.RECOVERING:
             self._metrics.session_recoveries.labels("sought").inc()
-            self._dialogue.lost(None, "model_server_lost", self._clock())
             self._emit(
                 events.SessionDegraded(reason="model_server_lost", message="The assistant is being reconnected.")
             )
@@ -367,6 +394,12 @@ class Call:
             self._emit(events.SessionDegraded(reason="engine_failed", message="The assistant could not be reached."))
             self._end("session_lost")
         self._arm()
+
+    def _stalled(self, error: SessionError) -> None:
+        """Pictures were dropped long ago and audio never is: a call whose engine stands still has ended."""
+        log.error("engine_stalled", call_id=self.call_id, error=str(error))
+        self._emit(events.SessionDegraded(reason="engine_failed", message="The assistant does not answer any more."))
+        self._end("engine_stalled")
 
     # ---------------------------------------------------------------------------------------------- to the client
 

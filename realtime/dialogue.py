@@ -188,8 +188,8 @@ class Dialogue:
                 self._emit(
                     events.UnitCommitted(seq=reply.seq, kv_length=reply.kv_length, prefill_ms=round(reply.ms, 1))
                 )
-            case protocol.Error(code="unknown_response"):
-                pass  # The cancel of what had just ended: a benign race.
+            case protocol.Error(code="unknown_response" | "response_in_progress"):
+                pass  # The cancel of what had just ended, or of what is long past: a benign race.
             case protocol.Error(response_id=str() as response_id):
                 self.lost(response_id, reply.code, now)
             case _:

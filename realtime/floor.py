@@ -325,6 +325,8 @@ class Floor:
         match self.state:
             case FloorState.IDLE:
                 return self._start_reply(event, "asked", now)
+            case FloorState.PERSON | FloorState.YIELDING if event.say is not None:
+                pass  # The person has begun: what was to be said by rote has lost its moment.
             case FloorState.PERSON if self._voice is None:
                 # What is typed ends the turn whose silence was being waited out.
                 self._wanted = event

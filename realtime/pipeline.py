@@ -97,9 +97,9 @@ class Pipeline:
         return sent
 
     def began(self, entry: ReplyEntry) -> None:
-        """The engine began a response of its own accord."""
+        """The engine began a response of its own accord, before it took what it has not answered yet."""
         entry.place, entry.generated_here = Place.WRITTEN, True
-        self.log.add(entry)
+        self.log.add(entry, before_unwritten=True)
 
     # Back ----------------------------------------------------------------------------------------------------------
 
@@ -115,17 +115,10 @@ class Pipeline:
         self._refused = bool(self._in_flight)
 
     def server_stands_at(self, wire: int, *, behind: Entry) -> None:
-        """The server undid what came after its item `wire`; the log's entries behind this one are concerned."""
-        index = self.log.entries.index(behind) + 1 if behind in self.log.entries else len(self.log.entries)
-        for at in range(index, len(self.log.entries)):
-            entry = self.log.entries[at]
-            if isinstance(entry, ConfigEntry) or (entry.wire is not None and entry.wire <= wire):
-                continue
-            # What is on its way and fits right behind `wire` will be taken.
-            if entry.place is not Place.SENT or entry.wire != wire + 1:
-                self.requeue(at)
-                self._refused = bool(self._in_flight)
-            return
+        """The server undid what came after its item `wire`: the log's entries behind this one are written again."""
+        if behind in self.log.entries:
+            self.requeue(self.log.entries.index(behind) + 1)
+        self._behind = self._behind or self.log.last_wire != wire
 
     def drop(self, entries: Collection[Entry], *, at_server: bool = False) -> None:
         """These entries are undone. `at_server`: the server has undone them itself, or has never had them."""

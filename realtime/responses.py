@@ -91,6 +91,11 @@ class Responses:
         if entry is None:
             self._tell(Error(code="unknown_response", message="nothing to cancel", response_id=response_id))
             return
+        other = next((later for later in self._entries() if _is_running(later) and later is not entry), None)
+        if other is not None:
+            message = f"response {other.response_id} is being generated: cancel it first"
+            self._tell(Error(code="response_in_progress", message=message, response_id=response_id))
+            return
         entry.cancelled = True
         self._played.pop(entry.wire_id, None)
         undo = [other for other in undo if other is not entry]

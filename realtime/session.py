@@ -83,7 +83,11 @@ class SessionListener(Protocol):
         """The engine was replying and did not take this: send it again later."""
 
     def on_state(self, state: SessionState, reason: str) -> None:
-        """The state changed. After `LOST` the session can only be closed."""
+        """The state changed. After `LOST` the session can only be closed.
+
+        While it recovers the call goes on: what is written waits. A response that a lost server cut short ends by a
+        `Done` with reason `failed`; one of which nothing was heard yet is asked for again, and nothing is told of that.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,8 @@ class ModelSession:
         """End a response: its first `keep_ms` stay, or with `discard` nothing. `Cancelled` follows, and nothing else.
 
         `rollback_to_seq` (implies `discard`) undoes the items after that one, too; others written since the response
-        are written again. Raises `SessionError` for an unknown place; an unknown response is told by an `Error`.
+        are written again. Raises `SessionError` for an unknown place; a response that is unknown,
+        or behind which another is being generated, is told by an `Error`.
         """
         self._protocol.cancel(response_id, keep_ms, discard=discard, rollback_to_seq=rollback_to_seq)
         self._changed()

@@ -195,9 +195,11 @@ class SessionLog:
         """Index behind the last entry that has a number at the server."""
         return max((index + 1 for index, entry in enumerate(self.entries) if entry.wire is not None), default=0)
 
-    def add(self, entry: Entry) -> None:
-        """The next entry was sent."""
-        self.entries.append(entry)
+    def add(self, entry: Entry, *, before_unwritten: bool = False) -> None:
+        """The next entry was sent; with `before_unwritten` it stands before what the server has not answered yet."""
+        unwritten = (index for index, other in enumerate(self.entries) if other.place is Place.SENT)
+        end = len(self.entries)
+        self.entries.insert(next(unwritten, end) if before_unwritten else end, entry)
         entry.counted = 0
         self.recount(entry)
         self._trim()

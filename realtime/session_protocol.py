@@ -136,8 +136,8 @@ class SessionProtocol:
         """End a response, at any time; `Cancelled` follows and nothing else with its id.
 
         Of its speech the first `keep_ms` stay; with `discard` it never was. `rollback_to_seq` (implies `discard`)
-        undoes the items after that one, too; all others written since are written again. An unknown id is told by an
-        `Error`, an unknown place raises `SessionError`.
+        undoes the items after that one, too; all others written since are written again. An unknown id, or another
+        response that is being generated, is told by an `Error`; an unknown place raises `SessionError`.
         """
         self._responses.cancel(
             response_id,

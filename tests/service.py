@@ -11,17 +11,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60
 
 
 class Service:
-    """A running service. `url` is its plain-HTTP address; `lines` is everything it logged."""
+    """A running service. `url` is its plain-HTTP address, `ports` by name (`http`, `https`, `install`) where it listens;
+    `lines` is everything it logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
+        self.ports: dict[str, int] = {}
         self._news = asyncio.Event()
         self._readers = [asyncio.create_task(self._read(stream)) for stream in (process.stdout, process.stderr)]
 
@@ -48,6 +52,18 @@ class Service:
                 await self._news.wait()
         return record
 
+    async def metric(self, name: str) -> float:
+        """The sum of a metric now."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            text = (await client.get(f"{self.url}/metrics")).text
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+    async def until_free(self, timeout: float = 10) -> None:
+        """Until no call is left; the promise is 10 s."""
+        async with asyncio.timeout(timeout):
+            while await self.metric("realtime_calls_open"):  # noqa: ASYNC110 - another process has no Event for us
+                await asyncio.sleep(0.05)
+
     async def stop(self) -> int:
         """Ask it to end (SIGTERM), by pid; returns the exit status."""
         if self.process.returncode is None:
@@ -58,9 +74,11 @@ class Service:
 
 
 @asynccontextmanager
-async def running_service(*flags: str, ready: bool = True) -> AsyncIterator[Service]:
-    """Start it, wait until calls can be made, and end it."""
-    command = [sys.executable, "-m", "realtime", "--http-port", "0", "--no-https", "--log-format", "json"]
+async def running_service(*flags: str, ready: bool = True, certificates: Path | None = None) -> AsyncIterator[Service]:
+    """Start it, wait until calls can be made, and end it. With a folder for its `certificates` it listens with HTTPS."""
+    secure = ["--certificate-folder", str(certificates), "--port", "0", "--install-port", "0"]
+    command = [sys.executable, "-m", "realtime", "--http-port", "0", "--log-format", "json"]
+    command += ["--no-https"] if certificates is None else secure
     process = await asyncio.create_subprocess_exec(
         *command,
         "--loopback-candidates",
@@ -73,7 +91,9 @@ async def running_service(*flags: str, ready: bool = True) -> AsyncIterator[Serv
     )
     service = Service(process)
     try:
-        service.url = f"http://localhost:{(await service.wait_logged('listening'))['http']}"
+        listening = await service.wait_logged("listening")
+        service.ports = {name: listening[name] for name in ("http", "https", "install") if name in listening}
+        service.url = f"http://localhost:{service.ports['http']}"
         if ready:
             await service.wait_logged("ready")
         yield service

@@ -30,7 +30,7 @@ export class App {
   suggestions = [];
   /** @type {Map<string, import("./view.js").Notice>} */
   notices = new Map();
-  cameraWanted = localStorage.getItem(CAMERA_WANTED) !== "no";
+  cameraWanted = recall(CAMERA_WANTED) !== "no";
   speakerId = "";
   canFlip = false;
   /** A sentence tapped at rest, said as soon as the call stands. */
@@ -38,6 +38,8 @@ export class App {
   clickedAt = 0;
   connectedMs = 0;
   #stateTimer = 0;
+  #frame = 0;
+  #still = matchMedia("(prefers-reduced-motion: reduce)");
 
   async start() {
     this.#listen();
@@ -149,7 +151,7 @@ export class App {
 
   async #toggleCamera() {
     this.cameraWanted = isLive(this.state) ? this.media.camera === null : !this.cameraWanted;
-    localStorage.setItem(CAMERA_WANTED, this.cameraWanted ? "yes" : "no");
+    remember(CAMERA_WANTED, this.cameraWanted ? "yes" : "no");
     if (isLive(this.state)) await this.media.setCamera(this.cameraWanted);
     this.#render();
   }
@@ -229,9 +231,12 @@ export class App {
     this.#render();
   }
 
+  /** The shape follows the voices 30 times a second; for who wants no motion it stands still. */
   #animate() {
     if (!isLive(this.state)) return this.view.levels(0, 0);
-    this.view.levels(this.call?.microphone ?? 0, this.call?.voice ?? 0);
+    if (this.#still.matches) return this.view.levels(0.3, 0.5);
+    this.#frame += 1;
+    if (this.#frame % 2) this.view.levels(this.call?.microphone ?? 0, this.call?.voice ?? 0);
     requestAnimationFrame(() => this.#animate());
   }
 
@@ -252,6 +257,24 @@ export class App {
       suggestions: this.suggestions,
       notices: [...this.notices.values()],
     });
+  }
+}
+
+/** Browsers that keep nothing raise an error instead; then every call begins with the usual choice. @param {string} key */
+function recall(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} key @param {string} value */
+function remember(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    return;
   }
 }
 

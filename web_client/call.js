@@ -8,7 +8,6 @@
 
 import { Connection } from "./connection.js";
 import { Conversation, EXTENSIONS } from "./conversation.js";
-import { LoopbackError } from "./loopback.js";
 import { Loudness } from "./loudness.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
@@ -20,6 +19,9 @@ import { TrackPlayer } from "./track-player.js";
 const MOST_EARLY = 250;
 
 /** @typedef {import("./connection.js").SpeechPath} SpeechPath */
+
+/** No worklet or no loopback connection here: the speech has to come as an Opus track. */
+class NoPlayer extends Error {}
 
 export class Call extends EventTarget {
   /** @type {Connection | null} */
@@ -107,16 +109,18 @@ export class Call extends EventTarget {
     return shown;
   }
 
-  /** @returns {Promise<import("./player.js").SpeechPlayer>} */
+  /** Raises `NoPlayer`. @returns {Promise<import("./player.js").SpeechPlayer>} */
   async #openPlayer() {
     if (this.speech === "track") return new TrackPlayer();
     const { context, input } = this.speaker;
-    const [player] = await Promise.all([
-      Player.open(context, input, () => this.speaker.delay),
-      this.speaker.connectLoopback(),
-    ]);
-    this.#voice.watch(input);
-    return player;
+    try {
+      const player = Player.open(context, input, () => this.speaker.delay);
+      await Promise.all([player, this.speaker.connectLoopback()]);
+      this.#voice.watch(input);
+      return await player;
+    } catch (error) {
+      throw new NoPlayer(String(error));
+    }
   }
 
   /** @param {Promise<import("./player.js").SpeechPlayer>} ready */
@@ -124,7 +128,7 @@ export class Call extends EventTarget {
     try {
       await this.#place(ready);
     } catch (error) {
-      if (!(error instanceof LoopbackError) || this.#over) throw error;
+      if (!(error instanceof NoPlayer) || this.#over) throw error;
       this.connection?.close();
       this.speech = "track";
       await this.#place(this.#openPlayer());

@@ -14,25 +14,33 @@ export class CaptionsView {
   #drawn = new Map();
   /** @type {Set<string>} */
   #announced = new Set();
+  #following = true;
 
   /** @param {HTMLElement} box @param {HTMLElement} spoken a polite live region */
   constructor(box, spoken) {
     this.box = box;
     this.spoken = spoken;
+    box.addEventListener("scroll", () => {
+      this.#following = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
+    });
+    new ResizeObserver(() => this.#follow()).observe(box);
   }
 
   /** @param {Line[]} lines oldest first */
   render(lines) {
     const shown = lines.slice(-KEPT);
-    const following = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < NEAR_END;
     this.#forget(new Set(shown.map((line) => line.id)));
     shown.forEach((line, index) => this.#draw(line, index));
-    if (following) this.box.scrollTop = this.box.scrollHeight;
+    this.#follow();
+  }
+
+  /** Keeps the newest words in sight, unless the person has scrolled back. */
+  #follow() {
+    if (this.#following) this.box.scrollTop = this.box.scrollHeight;
   }
 
   clear() {
     this.#forget(new Set());
-    this.#announced.clear();
     this.spoken.replaceChildren();
   }
 
@@ -76,6 +84,7 @@ export class CaptionsView {
       if (kept.has(id)) continue;
       element.remove();
       this.#drawn.delete(id);
+      this.#announced.delete(id);
     }
   }
 }

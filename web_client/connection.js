@@ -26,7 +26,7 @@ export class Connection extends EventTarget {
   #watch = 0;
   /** @type {RTCDataChannel | null} */
   #audio = null;
-  /** Messages of speech that were none. */
+  /** Messages of the gateway that could not be read; nothing came of them. */
   malformed = 0;
 
   /** @param {RTCIceServer[]} iceServers @param {SpeechPath} speech */
@@ -113,8 +113,11 @@ export class Connection extends EventTarget {
 
   /** @param {unknown} data */
   #receive(data) {
-    if (typeof data !== "string") return;
-    const event = JSON.parse(data);
+    const event = parse(data);
+    if (event === null) {
+      this.malformed += 1;
+      return;
+    }
     if (event.type === "ping" || this.#heardAt < Infinity) this.#heardAt = performance.now();
     this.#emit("event", event);
   }
@@ -149,6 +152,16 @@ export class Connection extends EventTarget {
   /** @param {string} type @param {unknown} detail */
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** @param {unknown} data @returns {{type: string, [field: string]: any} | null} */
+function parse(data) {
+  try {
+    const event = JSON.parse(String(data));
+    return typeof event?.type === "string" ? event : null;
+  } catch {
+    return null;
   }
 }
 

@@ -47,10 +47,10 @@ export class Speaker extends EventTarget {
   /** Starts or restarts the sound; works inside a gesture, and outside of one where the browser allows it. */
   wake() {
     this.context.resume().catch(() => undefined);
-    this.element.play().catch(() => undefined);
+    void this.#play();
   }
 
-  /** Sends the sound through a loopback connection. Raises `LoopbackError`. */
+  /** Sends the sound through a loopback connection. Raises `LoopbackError`, or what Web Audio raises. */
   async connectLoopback() {
     const destination = this.context.createMediaStreamDestination();
     destination.channelCount = 1;
@@ -58,13 +58,25 @@ export class Speaker extends EventTarget {
     this.#loopback = await Loopback.open(destination.stream, LOOPBACK_TIMEOUT_MS);
     this.#loopback.receiver.addEventListener("connectionstatechange", () => this.#loopbackChanged());
     this.playStream(this.#loopback.stream);
-    await this.#measure(this.#loopback.stream);
+    // Without the measurement the usual delay is assumed.
+    this.#measure(this.#loopback.stream).catch(() => undefined);
   }
 
   /** Plays a stream: the far end of the loopback connection, or the call's own track. @param {MediaStream} stream */
   playStream(stream) {
     this.element.srcObject = stream;
-    this.element.play().catch(() => this.dispatchEvent(new Event("blocked")));
+    void this.#play();
+  }
+
+  /** A stream that replaces another one aborts its `play`; only a refusal means that a gesture is needed. */
+  async #play() {
+    try {
+      await this.element.play();
+      if (this.context.state === "running") this.dispatchEvent(new Event("unblocked"));
+    } catch (error) {
+      const refused = error instanceof DOMException && error.name === "NotAllowedError";
+      if (refused) this.dispatchEvent(new Event("blocked"));
+    }
   }
 
   /** Sends the sound out directly; the echo canceller may not know it. */

@@ -25,6 +25,9 @@ const DEVICE_NAMES = { audioinput: "Microphone", videoinput: "Camera", audiooutp
 /** Suggestions shown at once, as many as a glance takes in. */
 const MOST_SUGGESTIONS = 5;
 
+/** Notices shown at once, the newest ones: more would push the state aside. */
+const MOST_NOTICES = 2;
+
 export class View extends EventTarget {
   /** @param {Document} page */
   constructor(page) {
@@ -102,6 +105,7 @@ export class View extends EventTarget {
   /** @param {Model} model @param {boolean} live */
   #controls(model, live) {
     const waiting = model.state.name === "waiting";
+    const focused = this.page.activeElement;
     this.find("call").hidden = live;
     this.find("hangup").hidden = !live;
     this.find("stop").hidden = !isConnected(model.state);
@@ -112,6 +116,8 @@ export class View extends EventTarget {
     this.#text("mute-label", model.muted ? "Unmute" : "Mute");
     this.find("mute").setAttribute("aria-pressed", String(model.muted));
     this.find("camera").setAttribute("aria-pressed", String(model.cameraOn));
+    // The focus of a control that has just gone moves to the one that took its place.
+    if (focused instanceof HTMLButtonElement && focused.hidden) this.find(live ? "hangup" : "call").focus();
   }
 
   /** @param {string[]} suggestions */
@@ -133,9 +139,10 @@ export class View extends EventTarget {
   /** @param {Notice[]} notices */
   #notices(notices) {
     const box = this.find("notices");
-    if (box.dataset.shown === JSON.stringify(notices)) return;
-    box.dataset.shown = JSON.stringify(notices);
-    box.replaceChildren(...notices.map((notice) => this.#notice(notice)));
+    const shown = notices.slice(-MOST_NOTICES);
+    if (box.dataset.shown === JSON.stringify(shown)) return;
+    box.dataset.shown = JSON.stringify(shown);
+    box.replaceChildren(...shown.map((notice) => this.#notice(notice)));
   }
 
   /** @param {Notice} notice */

@@ -54,15 +54,14 @@ class GrammarDecoder:
 
     def average(self, samples: Samples) -> str:
         """The cepstral mean of `samples`, by which level and channel are taken out of what follows."""
-        self._decoder.start_utt()
+        self._start()
         self._decoder.process_raw(_pcm(samples), no_search=True, full_utt=True)
         self._decoder.end_utt()
         return str(self._decoder.get_cmn(False))
 
     def begin(self, average: str) -> None:
         """A new utterance, with the mean that `average` gave."""
-        self._decoder.set_cmn(average)
-        self._decoder.start_utt()
+        self._start(average)
 
     def feed(self, samples: Samples) -> None:
         """The next samples (16 kHz, -1 to 1); 1 s takes about 60 ms."""
@@ -78,6 +77,12 @@ class GrammarDecoder:
         if heard is None or not heard.hypstr:
             return Words("", partial, -math.inf, 0)
         return Words(heard.hypstr, partial, *self._score())
+
+    def _start(self, average: str = "") -> None:
+        self._decoder.reinit_feat()  # Its noise estimate would go from one utterance into the next.
+        if average:
+            self._decoder.set_cmn(average)
+        self._decoder.start_utt()
 
     def _score(self) -> tuple[float, int]:
         spoken = [part for part in self._decoder.seg() if part.word not in _NO_WORDS]

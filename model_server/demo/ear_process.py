@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from model_server.demo.decoder import Words
-from model_server.demo.ear_messages import Finish, Follow, Heard, Learn, Ready, Sentence, ToEar, frame, read_to_ear
+from model_server.demo.ear_messages import Finish, Follow, Heard, Learn, Sentence, ToEar, to_ear
 from model_server.demo.recogniser import Recogniser
+from model_server.demo.worker import Ready, frame, read_frame
 
 
 class Desk:
@@ -77,14 +78,14 @@ def _sentence(words: Words) -> Sentence:
 
 
 def _read(desk: Desk, stream: BinaryIO) -> None:
-    while (message := read_to_ear(stream)) is not None:
+    while (message := read_frame(stream, to_ear)) is not None:
         desk.put(message)
     os._exit(0)  # The engine is gone; a decoder in the middle of a sentence has nobody to answer.
 
 
 def main() -> None:
     """Learn, say so, then listen."""
-    learn = read_to_ear(sys.stdin.buffer)
+    learn = read_frame(sys.stdin.buffer, to_ear)
     if not isinstance(learn, Learn):
         sys.exit("this process is started by the demo engine, which tells it what to listen for")
     recogniser = Recogniser(learn.grammar)

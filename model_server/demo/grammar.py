@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 
 import msgspec
 
 START = 0
 END = 1
+
+PHONES = frozenset(
+    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
+)
+"""What words are made of: ARPAbet, as CMUdict writes it."""
 
 
 class Arc(msgspec.Struct, frozen=True, array_like=True):
@@ -56,8 +60,8 @@ def build(sentences: Iterable[str], pronunciations: Mapping[str, tuple[str, ...]
 
 
 def _lexicon(words: set[str], pronunciations: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    known = dictionary()
-    lexicon = {word: pronunciations.get(word) or known.get(word, ()) for word in sorted(words)}
+    known = _known(words)
+    lexicon = {word: pronunciations.get(word) or tuple(known[word]) for word in sorted(words)}
     missing = tuple(word for word, sounds in lexicon.items() if not sounds)
     if missing:
         raise UnknownWords(missing)
@@ -71,17 +75,12 @@ def model_folder() -> Path:
     return Path(get_model_path()) / "en-us"
 
 
-@cache
-def dictionary() -> dict[str, tuple[str, ...]]:
-    """The pronunciations that come with pocketsphinx (CMUdict), about 127 000 words."""
-    words: dict[str, list[str]] = {}
-    for line in (model_folder() / "cmudict-en-us.dict").read_text(encoding="utf-8").splitlines():
-        word, _, sounds = line.partition(" ")
-        words.setdefault(word.partition("(")[0], []).append(sounds.strip())
-    return {word: tuple(sounds) for word, sounds in words.items()}
-
-
-@cache
-def phones() -> frozenset[str]:
-    """The phones that the model knows."""
-    return frozenset(phone for sounds in dictionary().values() for each in sounds for phone in each.split())
+def _known(words: set[str]) -> dict[str, list[str]]:
+    """What CMUdict, which comes with pocketsphinx, says of `words`; it has several sounds for some and none for others."""
+    known: dict[str, list[str]] = {word: [] for word in words}
+    with (model_folder() / "cmudict-en-us.dict").open(encoding="utf-8") as lines:
+        for line in lines:
+            word, _, sounds = line.partition(" ")
+            if (plain := word.partition("(")[0]) in known:
+                known[plain].append(sounds.strip())
+    return known

@@ -42,6 +42,19 @@ def expand(phrasing: str, slots: Mapping[str, Sequence[str]]) -> tuple[Sentence,
     return tuple(dict.fromkeys(sentences))
 
 
+_QUESTIONS = frozenset("what which who where when why how is are am do does did can could may will would should".split())
+
+
+def written(text: str) -> str:
+    """The words of a sentence as one writes them: `what can i do` is `What can I do?`"""
+    words = ["I" if word == "i" else word for word in text.split()]
+    if not words:
+        return ""
+    line = " ".join(words)
+    end = "" if line[-1] in ".!?" else "?" if words[0].lower() in _QUESTIONS else "."
+    return f"{line[0].upper()}{line[1:]}{end}"
+
+
 class _Reader:
     """Reads one phrasing from left to right, one token ahead."""
 

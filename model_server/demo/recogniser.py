@@ -40,13 +40,15 @@ class Recogniser:
     def follow(self, pieces: Sequence[bytes]) -> Iterator[None]:
         """Hear the pieces that are new, 250 ms of sound at each step; may be left at any step."""
         turn = self._turn(pieces)
-        if turn.under_way is not None:
-            yield from turn.under_way
-            turn.under_way = None
-        for piece in pieces[len(turn.digests) :]:
-            turn.digests.append(_digest(piece))
-            turn.under_way = turn.utterance.feed(_samples(piece))
-            yield from turn.under_way
+        while turn.under_way is not None or len(turn.digests) < len(pieces):
+            if turn.under_way is None:
+                piece = pieces[len(turn.digests)]
+                turn.digests.append(_digest(piece))
+                turn.under_way = turn.utterance.feed(_samples(piece))
+            for _ in turn.under_way:
+                yield
+                if turn not in self._turns:
+                    return  # It ended, or gave way to others, while this was left.
             turn.under_way = None
 
     def finish(self, pieces: Sequence[bytes]) -> list[Words]:

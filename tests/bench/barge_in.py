@@ -24,14 +24,16 @@ LEVEL = 6_000
 def saying(number: int) -> Samples:
     """One of the sentences, as loud as a person near the microphone."""
     spoken = sentence(SAYINGS[number % len(SAYINGS)]).astype(np.float32)
-    return (spoken * min(1.0, LEVEL / np.sqrt(np.mean(spoken**2)))).clip(-32768, 32767).astype(np.int16)
+    gain = min(1.0, LEVEL / float(np.sqrt(np.mean(spoken**2))))
+    loud: Samples = (spoken * gain).astype(np.int16)
+    return loud
 
 
 def stale_ms(sounds: list[dict[str, Any]], mutes: list[dict[str, Any]], spoken_at: float) -> float:
     """How long after `spoken_at` the sound that was on in the ear went on."""
     ends = [sound["end"] for sound in sounds if sound["input"] == LOOPBACK and sound["begin"] < spoken_at]
     silences = [mute["time"] for mute in mutes if mute["muted"] and mute["time"] > spoken_at]
-    return 1000 * (min([max(ends), *silences]) - spoken_at)
+    return float(1000 * (min([max(ends), *silences]) - spoken_at))
 
 
 async def interrupt(call: ChromiumCall, number: int) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from playwright.async_api import Browser, Page, async_playwright
 
 from realtime.decoder import Samples
+from tests.bench.lossy_link import LossyLink
 from tests.bench.sound import room_noise
 from tests.browser import ARGUMENTS, chromium_path
 
@@ -20,6 +21,13 @@ MICROPHONE, PLAYER, LOOPBACK = 0, 1, 2
 """Inputs of the tap, as `sounds` names them."""
 
 TIMEOUT_MS = 15_000
+
+ALL_IN_FRONT = (
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
+)
+"""Several pages at once: none of them is slowed down because another one is in front."""
 
 
 class ChromiumCall:
@@ -74,7 +82,7 @@ class ChromiumCall:
 async def chromium() -> AsyncIterator[Browser]:
     """A headless Chromium; raises where there is none."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=list(ARGUMENTS))
+        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=[*ARGUMENTS, *ALL_IN_FRONT])
         try:
             yield browser
         finally:
@@ -82,18 +90,21 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def open_page(browser: Browser, url: str, *, noise: bool = True) -> AsyncIterator[ChromiumCall]:
-    """The page at rest. With `noise` its microphone hears a quiet room, without it digital silence."""
+async def open_page(
+    browser: Browser, url: str, *, noise: bool = True, link: LossyLink | None = None
+) -> AsyncIterator[ChromiumCall]:
+    """The page at rest. With `noise` its microphone hears a quiet room; `link` is the network it calls over."""
     context = await browser.new_context(bypass_csp=True)
     try:
         await context.add_init_script(path=FOLDER / "instrument.js")
         room = (room_noise(2) / np.float32(32768)).round(5).tolist() if noise else None
         given = {"tapSource": (FOLDER / "bench-tap-worklet.js").read_text(), "noise": room}
         await context.add_init_script(f"Object.assign(window.__bench, {json.dumps(given)})")
+        if link is not None:
+            await link.join(context)
         page = await context.new_page()
         await page.goto(url)
         await page.wait_for_function("'__call' in window")
         yield ChromiumCall(page)
     finally:
         await context.close()
-

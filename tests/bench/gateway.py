@@ -37,6 +37,11 @@ class Gateway:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
+    async def gauge(self, name: str) -> float:
+        """The value of a measure without labels."""
+        families = text_string_to_metric_families(await self._exposition())
+        return next(sample.value for family in families for sample in family.samples if sample.name == name)
+
     async def lateness(self) -> dict[float, float]:
         """Units so far by how late they were at most: upper bound (s) to count, cumulative."""
         return {

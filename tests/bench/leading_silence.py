@@ -1,4 +1,7 @@
-"""Row `leading_silence`: what the default engine says first is sent first, without silence before it."""
+"""Row `leading_silence`: what the default engine says first is sent first, without silence before it.
+
+Counted in whole milliseconds: a voice needs a fraction of one to rise above -60 dB.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ from tests.service import running_service
 AUDIBLE = 33
 """-60 dB of full scale: below, a sample is silence."""
 
-SPEECH_RATE = 24_000
+SAMPLES_PER_MS = 24
 ASKED = ("what time is it", "what day is it today", "tell me a story", "what can you do", "who are you")
 
 
 def leading_ms(messages: list[AudioMessage]) -> float:
-    """Silence before the first audible sample, ms, of messages in any order."""
+    """Silence before the first audible sample, whole ms, of messages in any order."""
     ordered = sorted(messages, key=lambda message: message.position)
     samples = np.concatenate([np.frombuffer(message.pcm, "<i2") for message in ordered])
     audible = np.flatnonzero(np.abs(samples.astype(np.int32)) >= AUDIBLE)
     first = int(audible[0]) if len(audible) else len(samples)
-    return 1000 * (ordered[0].position + first) / SPEECH_RATE
+    return float((ordered[0].position + first) // SAMPLES_PER_MS)
 
 
 async def first_speech(call: PlainCall, text: str) -> list[AudioMessage]:

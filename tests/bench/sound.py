@@ -24,7 +24,8 @@ def room_noise(seconds: float, *, level_db: float = ROOM_DB, seed: int = 1) -> S
     frequency = np.fft.rfftfreq(len(white), 1 / MIC_RATE)
     coloured = np.fft.irfft(spectrum / np.maximum(1.0, frequency / 200.0), len(white))
     wanted = 32768 * 10 ** (level_db / 20)
-    return (coloured * wanted / np.sqrt(np.mean(coloured**2))).astype(np.int16)
+    room: Samples = (coloured * wanted / np.sqrt(np.mean(coloured**2))).astype(np.int16)
+    return room
 
 
 def room_packets(seconds: float = 10) -> list[bytes]:

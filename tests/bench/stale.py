@@ -82,7 +82,7 @@ class Watcher:
 
 
 def _is_cancelled(event: dict[str, Any]) -> bool:
-    return event["type"] == "response.done" and event["response"]["status"] == "cancelled"
+    return bool(event["type"] == "response.done" and event["response"]["status"] == "cancelled")
 
 
 async def cuts(url: str, seed: int, count: int) -> Watcher:

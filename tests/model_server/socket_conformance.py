@@ -47,6 +47,11 @@ class SocketConformance:
         gateway = await server.open(session_id, config=self.case.config)
         return gateway, await gateway.write(1, *self.case.turns[0])
 
+    async def _hear_with_credit(self, gateway: Gateway, response_id: str) -> None:
+        message = await gateway.hear()
+        if isinstance(message, Speech):
+            await gateway.say(Played(response_id=response_id, ms=end_ms(message)))
+
     async def test_speech_runs_ahead_only_on_credit(self, server: Server) -> None:
         gateway, seq = await self._written(server, "call")
         await gateway.generate("r1", seq)
@@ -76,9 +81,7 @@ class SocketConformance:
             gateway, seq = await self._written(server, f"call-{count}")
             await gateway.generate("r1", seq)
             for _ in range(count):
-                message = await gateway.hear()
-                if isinstance(message, Speech):
-                    await gateway.say(Played(response_id="r1", ms=end_ms(message)))
+                await self._hear_with_credit(gateway, "r1")
             await gateway.say(Cancel(response_id="r1", keep_ms=0))
             answer = await gateway.until(Cancelled)
             assert (answer.kept_text, answer.last_seq) == ("", seq)
@@ -97,6 +100,19 @@ class SocketConformance:
             await subject.say(Cancel(response_id=f"r{number}"))
             await subject.until(Cancelled)
         assert words_of(await subject.reply("last", seq)) == words_of(await control.reply("last", seq))
+
+    async def test_a_cut_keeps_no_more_than_was_given(self, server: Server) -> None:
+        gateway, seq = await self._written(server, "call")
+        await gateway.generate("r1", seq)
+        await gateway.say(Cancel(response_id="r1", keep_ms=60_000))
+        answer = await gateway.until(Cancelled)
+        assert words_of(gateway.heard).startswith(answer.kept_text)
+        await gateway.generate("r2", seq)
+        await gateway.barrier(self.case.config)
+        answer = await gateway.ask(Cancel(response_id="r2", keep_ms=60_000), Cancelled)
+        given = words_of(of_response(gateway.heard, "r2"))
+        assert 0 < len(answer.kept_text) <= len(given)
+        assert given.startswith(answer.kept_text)
 
     async def test_a_response_can_be_cut_after_it_is_done(self, server: Server) -> None:
         subject, seq = await self._written(server, "subject")
@@ -138,7 +154,7 @@ class SocketConformance:
             last = await subject.write(seq + 1, *self.case.turns[1])
             await subject.generate(f"r{number}", last, speculative=True)
             for _ in range(number % 4):
-                await subject.hear()
+                await self._hear_with_credit(subject, f"r{number}")
             await subject.say(Cancel(response_id=f"r{number}", discard=True, rollback_to_seq=seq))
             answer = await subject.until(Cancelled)
             assert (answer.kept_text, answer.last_seq) == ("", seq)

@@ -27,6 +27,7 @@ from model_server.protocol import (
     Prefilled,
     Speech,
 )
+from model_server.serving import listen
 from tests.model_server.broken_engines import BrokenEngine
 from tests.model_server.samples import JPEG, TURNS
 from tests.model_server.wire import TOKEN, Closed, Gateway, words_of
@@ -92,7 +93,7 @@ class QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def live(engine: Engine) -> AsyncIterator[Live]:
     app = create_app(engine, AppSettings(token=TOKEN))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         app, ws="websockets-sansio", ws_max_size=MAX_MESSAGE_BYTES, ws_per_message_deflate=False, log_config=None
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
-from model_server.doubles.native import HELLO, NativeEngine
+from model_server.doubles.native import HELLO, NativeEngine, NativeSession
+from model_server.engine import EngineSession, NativeChunk
 from model_server.protocol import (
     Cancel,
     Cancelled,
@@ -95,6 +98,44 @@ async def test_a_cancel_undoes_the_units_that_came_meanwhile(server: Server) -> 
         texts.append((answer.kept_text, answer.kv_length, await answered(gateway, 4, 1)))
         assert of_response(gateway.heard[gateway.heard.index(answer) + 1 :], started.response_id) == []
     assert texts[0] == texts[1]
+
+
+class SlowSession(NativeSession):
+    """Holds the fourth chunk until it is released: it is on its way when a cancel comes."""
+
+    release: asyncio.Event
+
+    async def native_output(self) -> AsyncGenerator[NativeChunk, None]:
+        number = 0
+        async with aclosing(super().native_output()) as output:
+            async for spoken in output:
+                number += 1
+                if number == 4:
+                    await self.release.wait()
+                yield spoken
+
+
+class SlowEngine(NativeEngine):
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+
+    async def open_session(self, session_id: str, config: SessionConfig) -> EngineSession:
+        session = SlowSession(config)
+        session.release = self.release
+        return session
+
+
+async def test_a_chunk_on_its_way_does_not_follow_the_cancel() -> None:
+    engine = SlowEngine()
+    async with serve(engine, speech_ahead_ms=60_000) as server:
+        gateway = await server.open()
+        await gateway.say(Prefill(seq=1, item=unit(0, voiced=False)))
+        started = await gateway.until(Started)
+        await gateway.barrier(SessionConfig())
+        answer = await gateway.ask(Cancel(response_id=started.response_id), Cancelled)
+        engine.release.set()
+        assert await answered(gateway, 2, 0)
+        assert of_response(gateway.heard[gateway.heard.index(answer) + 1 :], started.response_id) == []
 
 
 async def test_items_that_came_into_a_response_are_not_undone_alone(server: Server) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from model_server.__main__ import main
 from model_server.protocol import Draining, Error, Open, Opened, decode_reply, encode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,14 +58,6 @@ async def listening(process: Process) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-async def outcome(*arguments: str, token: str | None = TOKEN) -> tuple[int | None, str]:
-    """Exit status and standard error of a server that does not start."""
-    async with started(*arguments, token=token) as process, asyncio.timeout(GUARD_S):
-        out, err = await process.communicate()
-        assert out == b""
-        return process.returncode, err.decode()
-
-
 def session_url(line: dict[str, Any]) -> str:
     return f"ws://{line['host']}:{line['port']}/v1/sessions/call"
 
@@ -98,39 +91,54 @@ async def test_a_signal_drains_and_ends_with_status_0() -> None:
             assert await process.wait() == 0
 
 
-async def test_a_port_in_use_is_said_in_one_line() -> None:
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """The one line with which a server that cannot start ends, with status 2 and nothing on standard output."""
+    monkeypatch.setattr("model_server.__main__.configure_logs", lambda level, form: None)
+
+    def refuse(*arguments: str, token: str = TOKEN) -> str:
+        monkeypatch.setenv("MODEL_SERVER_TOKEN", token)
+        assert main(["--engine", "echo", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        return str(err)
+
+    return refuse
+
+
+def test_a_port_in_use_is_said_in_one_line(refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        status, err = await outcome("--engine", "echo", "--port", str(port))
-    assert status == 2
-    assert err.count("\n") == 1
-    assert str(port) in err
-    assert "--port" in err
+        port = str(other.getsockname()[1])
+        line = refusal("--port", port)
+    assert port in line
+    assert "--port" in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--engine", "nobody"], "engine: expected one of demo, echo, native, got 'nobody'"),
-        (["--engine", "echo", "--script", "x.yaml"], "script: the engine echo takes no options"),
+        (["--script", "x.yaml"], "script: the engine echo takes no options"),
         (["--port", "99999"], "port: input should be less than or equal to 65535, got '99999'"),
         (["--certificate", "/nowhere.pem", "--key", "/nowhere.key"], "certificate: cannot read /nowhere.pem"),
         (["--config", "/nowhere.toml"], "config: cannot read /nowhere.toml"),
     ],
 )
-async def test_a_wrong_setting_is_said_in_one_line(arguments: list[str], says: str) -> None:
-    if "--engine" not in arguments:
-        arguments = ["--engine", "echo", *arguments]
-    status, err = await outcome(*arguments)
-    assert status == 2
-    assert err.count("\n") == 1
-    assert says in err
+def test_a_wrong_setting_is_said_in_one_line(refusal: Refusal, arguments: list[str], says: str) -> None:
+    assert says in refusal(*arguments)
 
 
-async def test_without_a_token_it_does_not_start() -> None:
-    status, err = await outcome("--engine", "echo", token=None)
-    assert status == 2
-    assert "MODEL_SERVER_TOKEN" in err
-    status, err = await outcome("--engine", "echo", "--insecure-no-token", "--host", "0.0.0.0", token=None)
-    assert status == 2
-    assert "loopback" in err
+def test_files_that_are_no_certificate_are_named(refusal: Refusal, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_text("no certificate")
+    line = refusal("--certificate", str(garbage), "--key", str(garbage))
+    assert f"certificate {garbage} and key {garbage} do not work" in line
+
+
+def test_without_a_token_it_does_not_start(refusal: Refusal) -> None:
+    assert "MODEL_SERVER_TOKEN" in refusal(token="")
+    assert "loopback" in refusal("--insecure-no-token", "--host", "0.0.0.0", token="")

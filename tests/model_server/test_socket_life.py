@@ -21,6 +21,7 @@ from model_server.protocol import (
     Generate,
     Open,
     Opened,
+    Played,
     Prefill,
     Prefilled,
     Queued,
@@ -28,11 +29,13 @@ from model_server.protocol import (
     Rollback,
     RolledBack,
     SessionConfig,
+    Speech,
     Started,
     Text,
     Update,
 )
-from tests.model_server.broken_engines import SECRET, BrokenEngine
+from model_server.runner import INBOX_BOUND
+from tests.model_server.broken_engines import SECRET, BrokenEngine, JealousEngine
 from tests.model_server.samples import TURNS, unit
 from tests.model_server.wire import AppPeer, Server, serve, words_of
 
@@ -142,6 +145,27 @@ async def test_requests_that_arrived_before_the_loss_are_done() -> None:
         assert (await resumed.until(Cancelled)).kept_text == ""
 
 
+async def test_a_cut_that_was_not_told_is_told_again() -> None:
+    async with serve(EchoEngine(), speech_ahead_ms=500) as server:
+        gateway = await server.connect()
+        opened = await gateway.open()
+        seq = await gateway.write(1, *TURNS[0])
+        await gateway.generate("r1", seq)
+        await gateway.until(Speech)
+        await gateway.peer.drop()
+        deaf = await server.connect()
+        assert isinstance(deaf.peer, AppPeer)
+        deaf.peer.listening.clear()
+        await deaf.say(Open(resume=opened.resume_token, heard=Played(response_id="r1", ms=300)))
+        await settle(server)
+        await deaf.peer.drop()
+        resumed = await server.connect()
+        assert (await resumed.open(resume=opened.resume_token)).last_seq == seq
+        kept = (await resumed.until(Cancelled)).kept_text
+        assert kept
+        assert (await resumed.ask(Cancel(response_id="r1"), Error)).code == "unknown_response"
+
+
 async def test_the_right_token_takes_over_a_living_socket() -> None:
     async with serve(EchoEngine()) as server:
         old = await server.connect()
@@ -154,6 +178,20 @@ async def test_the_right_token_takes_over_a_living_socket() -> None:
         assert (await new.open(resume=opened.resume_token)).last_seq == 1
         assert (await old.closed()).reason == "another socket took over"
         await new.write(2, unit(2))
+
+
+async def test_a_replaced_socket_is_not_listened_to() -> None:
+    async with serve(EchoEngine()) as server:
+        old = await server.connect()
+        opened = await old.open()
+        assert isinstance(old.peer, AppPeer)
+        old.peer.listening.clear()
+        new = await server.connect()
+        await new.open(resume=opened.resume_token)
+        await old.say(Prefill(seq=1, item=unit(1)))
+        await settle(server)
+        assert (await new.ask(Rollback(to_seq=0), RolledBack)).kv_length == 0
+        old.peer.listening.set()
 
 
 async def test_a_socket_that_is_gone_before_the_engine_opened_leaves_nothing() -> None:
@@ -294,9 +332,34 @@ async def test_an_engine_that_hangs_is_abandoned(how: str) -> None:
         await gateway.closed()
 
 
+def prefills(server: Server) -> float:
+    """How many items were written."""
+    return server.host.house.metrics.registry.get_sample_value("model_server_prefill_ms_count") or 0.0
+
+
 def speech_chunks(server: Server) -> float:
     """How many chunks of speech all engines of the server gave."""
     return server.host.house.metrics.registry.get_sample_value("model_server_speech_ahead_ms_count") or 0.0
+
+
+async def test_calls_to_an_engine_session_never_overlap() -> None:
+    """Settings, cancels and units that come in the middle of a chunk wait for its end."""
+    async with serve(JealousEngine(), speech_ahead_ms=60_000) as server:
+        gateway = await server.open()
+        seq = await gateway.write(1, *TURNS[0])
+        for number in range(20):
+            await gateway.say(Generate(response_id=f"r{number}", after_seq=seq))
+            for _ in range(number % 7):
+                await gateway.hear()
+            await gateway.say(Update(config=SessionConfig()))
+            await gateway.say(Prefill(seq=seq + 1, item=unit(1)))
+            await gateway.say(Cancel(response_id=f"r{number}", keep_ms=100, discard=bool(number % 2)))
+            await gateway.until(Cancelled)
+            await gateway.say(Rollback(to_seq=0))
+            await gateway.until(RolledBack)
+            seq = await gateway.write(1, *TURNS[0])
+        assert words_of(await gateway.reply("last", seq))
+        assert not any(isinstance(message, Error) for message in gateway.heard)
 
 
 # Bounds -------------------------------------------------------------------------------------------------------------
@@ -318,6 +381,22 @@ async def test_a_peer_that_does_not_listen_stops_its_own_reply_only() -> None:
         deaf.peer.listening.set()
         await deaf.hear_out("r1")
         assert speech_chunks(server) > 2 * HIGH_WATER
+
+
+async def test_a_peer_that_only_talks_is_read_no_further() -> None:
+    async with serve(EchoEngine()) as server:
+        gateway = await server.open()
+        assert isinstance(gateway.peer, AppPeer)
+        gateway.peer.listening.clear()
+        for seq in range(1, 1_001):
+            await gateway.say(Prefill(seq=seq, item=unit(1)))
+        counts = [-1.0, 0.0]
+        while counts[-1] != counts[-2]:
+            await settle(server)
+            counts.append(prefills(server))
+        assert counts[-1] <= HIGH_WATER + INBOX_BOUND
+        gateway.peer.listening.set()
+        await gateway.until(Prefilled, lambda answer: answer.seq == 1_000)
 
 
 async def test_evicted_items_are_told_and_told_again() -> None:

@@ -274,3 +274,4 @@ def _step(request: Prefill | Append) -> Step | None:
             return None if jpeg == SPOILT else ("picture", jpeg)
         case Prefill(item=TextItem(text=text)):
             return ("text", text)
+    raise AssertionError(f"unexpected {request}")

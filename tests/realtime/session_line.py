@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TypeVar
 
-from model_server.protocol import Reply, Request, SessionConfig, Unit
+from model_server.protocol import Prefilled, Reply, Request, SessionConfig, Unit
 from realtime.session_protocol import SessionProtocol
 from realtime.session_reports import Delivery
 from tests.realtime.scripted_server import Context, ScriptedServer, ScriptedSession
@@ -114,3 +114,15 @@ class Line:
 def only(told: list[Delivery], kind: type[Kind]) -> list[Kind]:
     """The deliveries of one kind."""
     return [delivery for delivery in told if isinstance(delivery, kind)]
+
+
+def seqs(told: list[Delivery]) -> list[int]:
+    """The items told as written."""
+    return [reply.seq for reply in only(told, Prefilled)]
+
+
+def reply_to(line: Line, response_id: str, words: int) -> list[Delivery]:
+    """Ask for a response and let the server speak so many words (one more ends it); returns what was told."""
+    line.client.generate(response_id)
+    told = line.run()
+    return told + line.speak(words)

@@ -146,6 +146,12 @@ def test_what_is_said_at_the_start_is_spoken():
     assert play(make_floor(), [(0, ReplyRequested("Hello"))]) == [StartReply(RESP1, 1, "Hello")]
 
 
+def test_a_greeting_comes_too_late_for_a_person_who_speaks():
+    floor = make_floor()
+    effects = play(floor, [(0.1, started(0.1)), (0.3, ReplyRequested("Hello")), (1, stopped(1)), (1.5, Tick())])
+    assert effects[-1] == StartReply(RESP1, 1)
+
+
 def test_an_engine_without_a_sound_is_given_up():
     floor = make_floor(thinking_ms=5_000)
     play(floor, TO_SPEAKING[:-1])

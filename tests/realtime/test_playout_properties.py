@@ -169,4 +169,4 @@ class PlayoutMachine(RuleBasedStateMachine):
 
 
 TestPlayoutMachine = PlayoutMachine.TestCase
-TestPlayoutMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPlayoutMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

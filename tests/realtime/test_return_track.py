@@ -53,7 +53,7 @@ async def packets(track: ReturnTrack, count: int) -> list[Packet[Any]]:
 
 def decode(sent: list[Packet[Any]]) -> np.ndarray[Any, Any]:
     decoder = OpusDecoder()
-    frames = [frame for packet in sent for frame in decoder.decode(JitterFrame(bytes(packet), packet.pts or 0))]
+    frames: list[Any] = [f for packet in sent for f in decoder.decode(JitterFrame(bytes(packet), packet.pts or 0))]
     return np.concatenate([frame.to_ndarray().reshape(-1, 2)[:, 0] for frame in frames]).astype(np.float64)
 
 

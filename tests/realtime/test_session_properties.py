@@ -219,4 +219,4 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 TestSessionMachine = SessionMachine.TestCase
-TestSessionMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestSessionMachine.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

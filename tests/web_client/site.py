@@ -39,6 +39,8 @@ CONFIG: dict[str, Any] = {
 
 
 class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 5
     extensions_map = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 
     def do_GET(self) -> None:
@@ -64,10 +66,15 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    """A browser keeps its connections: at the end they are dropped, not waited for."""
+
+
 @contextmanager
 def serve() -> Iterator[str]:
     """Yields the site's address; the server's thread ends with the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(FOLDER)))
+    server = _Server(("127.0.0.1", 0), partial(_Handler, directory=str(FOLDER)))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="site")
     thread.start()
     try:

@@ -42,12 +42,12 @@ async def test_nothing_shows_before_it_is_heard(blank: Page) -> None:
 
 
 async def test_without_times_words_follow_the_usual_pace(blank: Page) -> None:
-    spoken = [["delta", "r", "i", "one two three four five six seven", False], ["heard", "r", 600]]
+    spoken: list[list[Any]] = [["delta", "r", "i", "one two three four five six seven", False], ["heard", "r", 600]]
     assert await texts(blank, *spoken) == ["one two three"]
 
 
 async def test_the_pace_is_learnt_from_what_was_spoken(blank: Page) -> None:
-    slow = [["delta", "a", "1", "slowly spoken", False], ["heard", "a", 4000], ["finished", "a"]]
+    slow: list[list[Any]] = [["delta", "a", "1", "slowly spoken", False], ["heard", "a", 4000], ["finished", "a"]]
     second: list[list[Any]] = [["delta", "b", "2", "one two three four five", False], ["heard", "b", 600]]
     assert (await texts(blank, *slow, *second))[1] == "one two"
 
@@ -74,7 +74,7 @@ async def test_a_reply_cut_before_its_first_word_leaves_no_line(blank: Page) -> 
 
 
 async def test_the_persons_words_stand_where_they_were_said(blank: Page) -> None:
-    late = [["turn", "you1"], *REPLY, ["heard", "r", 2000], ["said", "you1", " what is that "]]
+    late: list[list[Any]] = [["turn", "you1"], *REPLY, ["heard", "r", 2000], ["said", "you1", " what is that "]]
     assert [(line["who"], line["text"]) for line in await lines(blank, *late)] == [
         ("you", "what is that"),
         ("assistant", TEXT),
@@ -82,15 +82,20 @@ async def test_the_persons_words_stand_where_they_were_said(blank: Page) -> None
 
 
 async def test_a_written_reply_shows_at_once(blank: Page) -> None:
-    assert await texts(blank, ["delta", "r", "i", "Written ", True], ["delta", "r", "i", "down", True]) == ["Written down"]
+    assert await texts(blank, ["delta", "r", "i", "Written ", True], ["delta", "r", "i", "down", True]) == [
+        "Written down"
+    ]
 
 
 async def test_word_places_count_characters_as_the_gateway_does(blank: Page) -> None:
-    emoji: list[list[Any]] = [["delta", "r", "i", "😀😀 red sky", False], ["times", "r", [[3, 6, 0, 100], [7, 10, 500, 900]]]]
+    emoji: list[list[Any]] = [
+        ["delta", "r", "i", "😀😀 red sky", False],
+        ["times", "r", [[3, 6, 0, 100], [7, 10, 500, 900]]],
+    ]
     assert await texts(blank, *emoji, ["heard", "r", 200]) == ["😀😀 red"]
 
 
 async def test_old_lines_are_forgotten(blank: Page) -> None:
-    many = [["said", f"i{n}", f"sentence {n}"] for n in range(500)]
+    many: list[list[Any]] = [["said", f"i{n}", f"sentence {n}"] for n in range(500)]
     shown = await texts(blank, *many)
     assert (len(shown), shown[-1]) == (80, "sentence 499")

@@ -46,7 +46,7 @@ async def test_speech_is_read_as_the_gateway_wrote_it(blank: Page, message: Audi
 
 @pytest.mark.parametrize("data", [b"", bytes(11), encode_audio(AudioMessage(1, 0, bytes(4)))[:-1]])
 async def test_what_is_no_speech_message_is_refused(blank: Page, data: bytes) -> None:
-    with pytest.raises(Error, match="a speech message has at least 12 bytes|the header promises"):
+    with pytest.raises(Error, match=r"a speech message has at least 12 bytes|the header promises"):
         await blank.evaluate(DECODE, text(data))
 
 

@@ -110,4 +110,5 @@ def speech(number: int, pcm: npt.NDArray[np.int16], *, last: bool = True) -> lis
 def expected(pcm: npt.NDArray[np.int16], times: Iterable[float] | Samples) -> Samples:
     """The ideal sound of `pcm` played from time 0, at these times (seconds), for slow signals."""
     positions = np.asarray(times) * SPEECH_RATE - FILTER_DELAY
-    return np.interp(positions, np.arange(len(pcm)), pcm / 32768.0, left=0.0, right=0.0)
+    played: Samples = np.interp(positions, np.arange(len(pcm)), pcm / 32768.0, left=0.0, right=0.0)
+    return played

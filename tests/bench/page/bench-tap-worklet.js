@@ -18,7 +18,7 @@ const SPEECH_RATE = 24;
 /** @type {any} the audio thread's own names */
 const scope = globalThis;
 
-/** @type {{number: number, position: number, wall: number}[]} */
+/** @type {{number: number, position: number, loud: boolean, time: number, wall: number}[]} */
 const arrivals = [];
 /** @type {number[]} */
 const gaps = [];
@@ -41,8 +41,10 @@ function watched(Processor) {
     constructor(options) {
       super(options);
       this.port.addEventListener("message", (/** @type {MessageEvent} */ event) => {
-        const { type, number, position } = event.data;
-        if (type === "speech") arrivals.push({ number, position, wall: Date.now() });
+        const { type, number, position, samples } = event.data;
+        if (type !== "speech") return;
+        const loud = samples.some((/** @type {number} */ sample) => Math.abs(sample) > THRESHOLD * 32768);
+        arrivals.push({ number, position, loud, time: scope.currentTime, wall: Date.now() });
       });
     }
   };

@@ -8,7 +8,7 @@
  *   play(samples, rate, after)  speaks into the microphone; resolves with the time of its first sample
  *   watch()                     begins to watch; call it when the page listens
  *   sounds                      [{input, begin, end}] of MICROPHONE, PLAYER and LOOPBACK; `end` null while it lasts
- *   arrivals                    [{number, position, wall}] of speech in the player; `wall` is Date.now()
+ *   arrivals                    [{number, position, loud, time, wall}] of speech in the player; `wall` is Date.now()
  *   gaps                        lengths (ms) of what the player had to make up
  *   mutes                       [{muted, time}] of the loudspeaker element
  *   events                      [{event, wall}] of the gateway

@@ -1,0 +1,227 @@
+"""How well the default engine hears: `python -m tests.bench.ears`.
+
+Every phrasing of the script is spoken by flite's voices (awb is left out while tuning) and by espeak-ng, clean and in
+white noise 15 dB below the speech; so are a hundred everyday sentences that the script does not know. Prints a table
+and exits 1 where a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from model_server.demo.ear_messages import Sentence
+from model_server.demo.engine import DEFAULT_SCRIPT, HEARING_DEADLINE_S
+from model_server.demo.phrasings import expand
+from model_server.demo.recogniser import Recogniser
+from model_server.demo.script import BUILT_IN_SLOTS, Loaded, load
+from model_server.demo.understanding import LEAST_SCORE, understood
+from tests.bench import spoken
+
+EVERYDAY = Path(__file__).with_name("everyday.txt")
+UNSEEN_VOICE = "awb"
+NOISE_DB = 15.0
+SWEEP = range(-80, -49, 3)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One sentence in one voice; `intent` is empty for what the script does not know."""
+
+    voice: str
+    noise_db: float | None
+    text: str
+    intent: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it. Times in seconds: of the processor for all of it, of the wall from the end of speech."""
+
+    trial: Trial
+    heard: tuple[Sentence, ...]
+    sound_s: float
+    cpu_s: float
+    answer_s: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: `value` and `limit` in `unit`; `most` tells on which side the limit stands."""
+
+    name: str
+    value: float
+    unit: str
+    limit: float | None = None
+    most: bool = False
+
+    @property
+    def ok(self) -> bool:
+        if self.limit is None:
+            return True
+        return self.value <= self.limit if self.most else self.value >= self.limit
+
+
+@cache
+def script(path: Path) -> Loaded:
+    return load(path)
+
+
+@cache
+def recogniser(path: Path) -> Recogniser:
+    return Recogniser(script(path).grammar, decoders=1)
+
+
+def trials(path: Path, voices: Sequence[str], every: int) -> Iterator[Trial]:
+    """Every phrasing (each voice says another of its sentences) and every everyday sentence."""
+    everyday = EVERYDAY.read_text(encoding="utf-8").split("\n")[:-1]
+    for number, voice in enumerate(voices):
+        for noise_db in (None, NOISE_DB):
+            for text, intent in list(_phrasings(script(path), number))[::every]:
+                yield Trial(voice, noise_db, text, intent)
+            for text in everyday[::every]:
+                yield Trial(voice, noise_db, text, "")
+
+
+def _phrasings(loaded: Loaded, voice: int) -> Iterator[tuple[str, str]]:
+    slots = {**BUILT_IN_SLOTS, **{name: slot.values for name, slot in loaded.script.slots.items()}}
+    for intent in loaded.script.intents:
+        for number, phrasing in enumerate(intent.say):
+            sentences = expand(phrasing, slots)
+            yield sentences[(7 * voice + number) % len(sentences)].text, intent.name
+
+
+def hear(task: tuple[Path, Trial]) -> Result:
+    """Say it and hear it, second by second, as in a call."""
+    path, trial = task
+    seed = f"{trial.voice} {trial.noise_db} {trial.text}"
+    samples = spoken.in_a_room(spoken.speak(trial.voice, trial.text), trial.noise_db, seed)
+    pieces = spoken.units(samples, seed)
+    ear = recogniser(path)
+    began = time.process_time()
+    for count in range(1, len(pieces)):
+        for _ in ear.follow(pieces[:count]):
+            pass
+    asked = time.perf_counter()
+    words = ear.finish(pieces)
+    answer_s = time.perf_counter() - asked
+    heard = tuple(Sentence(each.text, each.partial, each.score) for each in words)
+    return Result(trial, heard, len(samples) / spoken.HEARING_RATE, time.process_time() - began, answer_s)
+
+
+def intent_of(result: Result, path: Path, least_score: float = LEAST_SCORE) -> str:
+    meaning = understood(result.heard, script(path), least_score).meaning
+    return meaning.intent.name if meaning else ""
+
+
+def share(results: Iterable[bool]) -> float:
+    """Per cent that are true."""
+    values = list(results)
+    return 100 * sum(values) / len(values) if values else float("nan")
+
+
+def hearing_rows(results: Sequence[Result], path: Path, voices: Sequence[str]) -> Iterator[Row]:
+    """What is understood, voice by voice; the limits hold for each of flite's voices."""
+    for voice in voices:
+        flite = voice != spoken.ESPEAK
+        for noise_db, right, name in ((None, 90.0, "clean"), (NOISE_DB, 80.0, f"{NOISE_DB:.0f} dB noise")):
+            of_voice = [each for each in results if (each.trial.voice, each.trial.noise_db) == (voice, noise_db)]
+            known = [(each.trial.intent, intent_of(each, path)) for each in of_voice if each.trial.intent]
+            other = [intent_of(each, path) for each in of_voice if not each.trial.intent]
+            label = f"{voice}{' (unseen)' if voice == UNSEEN_VOICE else ''}, {name}"
+            yield Row(f"{label}: right intent", share(a == b for a, b in known), "%", right if flite else None)
+            yield Row(
+                f"{label}: wrong action", share(b not in ("", a) for a, b in known), "%", 3.0 if flite else None, True
+            )
+            yield Row(
+                f"{label}: everyday sentences rejected", share(not b for b in other), "%", 85.0 if flite else None
+            )
+
+
+def cost_rows(results: Sequence[Result]) -> Iterator[Row]:
+    """What it costs."""
+    answers = [1000 * each.answer_s for each in results]
+    yield Row("answer after the end of speech, p50", float(np.percentile(answers, 50)), "ms")
+    yield Row(
+        "answer after the end of speech, p95", float(np.percentile(answers, 95)), "ms", 1000 * HEARING_DEADLINE_S, True
+    )
+    yield Row(
+        "processor per second of speech", 1000 * sum(r.cpu_s for r in results) / sum(r.sound_s for r in results), "ms"
+    )
+    yield Row("processor for one sentence, p95", float(np.percentile([1000 * r.cpu_s for r in results], 95)), "ms")
+
+
+def show(rows: Sequence[Row]) -> None:
+    for row in rows:
+        limit = "" if row.limit is None else f"{'at most' if row.most else 'at least'} {row.limit:g}"
+        mark = "" if row.ok else "MISSED"
+        line = f"{row.name:58} {row.value:8.1f} {row.unit:3} {limit:14} {mark}"
+        print(f"\033[31m{line}\033[0m" if mark and sys.stdout.isatty() else line)
+
+
+def show_confusions(results: Sequence[Result], path: Path) -> None:
+    """What went wrong, most often first: phrasings to rename."""
+    wrong: dict[tuple[str, str, str], list[str]] = {}
+    for each in results:
+        if (got := intent_of(each, path)) != each.trial.intent:
+            words = understood(each.heard, script(path)).words
+            wrong.setdefault((each.trial.text, got or "not understood", words), []).append(
+                each.trial.voice + ("" if each.trial.noise_db is None else "+noise")
+            )
+    for (text, got, words), voices in sorted(wrong.items(), key=lambda item: -len(item[1])):
+        print(f"  {text!r} -> {got} ({words!r}): {', '.join(voices)}")
+
+
+def show_sweep(results: Sequence[Result], path: Path) -> None:
+    """Right, wrong and rejected for other limits, on the voices that may be tuned with."""
+    tuned = [r for r in results if r.trial.voice not in (UNSEEN_VOICE, spoken.ESPEAK)]
+    print("least score   clean: right wrong rejected   noise: right wrong rejected")
+    for least in SWEEP:
+        cells = []
+        for noise_db in (None, NOISE_DB):
+            of = [(r.trial.intent, intent_of(r, path, least)) for r in tuned if r.trial.noise_db == noise_db]
+            right = share(a == b for a, b in of if a)
+            wrong = share(b not in ("", a) for a, b in of if a)
+            cells.append(f"{right:12.1f} {wrong:5.1f} {share(not b for a, b in of if not a):8.1f}")
+        print(f"{least:11} {'   '.join(cells)}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--script", type=Path, default=DEFAULT_SCRIPT)
+    parser.add_argument("--voices", nargs="+", default=[*spoken.FLITE_VOICES, spoken.ESPEAK])
+    parser.add_argument("--quick", action="store_true", help="every fourth sentence only")
+    parser.add_argument("--confusions", action="store_true", help="list what went wrong")
+    parser.add_argument("--sweep", action="store_true", help="show other limits for the score")
+    arguments = parser.parse_args()
+    try:
+        spoken.need_programs()
+    except spoken.MissingProgram as error:
+        print(error, file=sys.stderr)
+        return 1
+    path: Path = arguments.script
+    tasks = [(path, trial) for trial in trials(path, arguments.voices, 4 if arguments.quick else 1)]
+    with ProcessPoolExecutor(max(1, (os.cpu_count() or 2) - 1), mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(hear, tasks, chunksize=16))
+    rows = [*hearing_rows(results, path, arguments.voices), *cost_rows(results)]
+    print(f"{len(results)} sentences, load average {os.getloadavg()[0]:.1f}")
+    show(rows)
+    if arguments.confusions:
+        show_confusions(results, path)
+    if arguments.sweep:
+        show_sweep(results, path)
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

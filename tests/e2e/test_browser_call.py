@@ -1,0 +1,146 @@
+"""The main job: a person with a real browser calls the assistant as it comes, talks, types, interrupts and hangs up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.e2e.chromium import TIMEOUT_MS, CallPage, open_page
+from tests.e2e.devices import Devices
+from tests.e2e.ears import COLOUR_ANSWERS, understood, words
+from tests.e2e.sounds import spoken, utterances
+from tests.service import Service, running_service
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+GREETING_S = 9.0
+"""From the click until the assistant has greeted."""
+
+PATIENCE = 4
+"""A person who is not understood says it again so often: on a busy machine the demo's ears may need it."""
+
+STORY = "^(Once upon a time, at the edge|A long time ago there was a town)"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service() -> AsyncIterator[Service]:
+    async with running_service() as service:
+        yield service
+
+
+async def test_the_assistant_sees_red_and_says_so(service: Service, browser: Browser, devices: Devices):
+    question = spoken("what colour do you see", before_s=0.0, after_s=0.0)
+    devices.listen_to(GREETING_S, *[question, 8.0] * PATIENCE)
+    async with open_page(browser, service.url) as call:
+        await call.call()
+        await call.reads("Hello, I am Ada")
+        await call.record()
+        said = await call.reads(r"\bred\b")
+        answer = utterances(await call.recorded())[-1]
+        assert understood(answer, COLOUR_ANSWERS) == [words(said)]
+        await expect(call.page.locator("#captions .line-you").last).to_have_text("what colour do you see")
+        await call.hang_up()
+        await call.shows("Ready when you are")
+        assert await call.ask("document.getElementById('camera-view').srcObject") is None
+        await service.until_free()
+        assert await call.complaints() == []
+
+
+async def test_talking_over_the_story_stops_it(service: Service, browser: Browser, devices: Devices):
+    wish = spoken("tell me a long story", before_s=0.0, after_s=0.0)
+    interruption = spoken("what did i ask before", before_s=0.0, after_s=0.0)
+    devices.listen_to(GREETING_S, *[wish, 6.0, interruption, 8.0] * PATIENCE)
+    async with open_page(browser, service.url) as call:
+        await call.call()
+        await call.reads("Hello, I am Ada")
+        await call.record()
+        answer = await call.reads('Before this, you said "tell me a')
+        *_, sound = utterances(await call.recorded())
+        assert understood(sound, [answer, *COLOUR_ANSWERS]) == [words(answer)]
+        cut = call.page.locator("#captions .line-assistant:has(.cut)").last
+        told = (await cut.inner_text()).removesuffix("cut off").removesuffix("—")
+        assert re.match(STORY, told)
+        await call.type_in("what did you say before I interrupted you")
+        assert words(told) in words(await call.reads("You interrupted me when I had said"))
+        assert await call.complaints() == []
+
+
+async def test_typed_and_tapped_sentences_are_answered_and_a_second_call_too(service: Service, browser: Browser):
+    async with open_page(browser, service.url) as call:
+        await call.button("What time is it?").click()
+        await call.connected()
+        await call.reads(r"It is \d|My clock says \d")
+        await call.type_in("what is your name")
+        await call.reads("My name is Ada|I am called Ada")
+        await call.button("Hang up").click()
+        await call.shows("Ready when you are")
+        await call.call()
+        await expect(call.lines).to_have_count(1)  # The new greeting; what was said before is gone.
+        await call.page.close()
+        await service.until_free()
+
+
+async def test_the_stop_button_stops(service: Service, browser: Browser):
+    async with open_page(browser, service.url) as call:
+        await call.call()
+        await call.type_in("tell me a story")
+        await call.begins(STORY)
+        await call.button("Stop").click()
+        await expect(call.lines.last).to_contain_text("cut off")
+        await call.becomes("listening")
+        await expect(call.button("Stop")).to_be_disabled()
+        await call.record()
+        assert utterances(await call.recorded(1.0)) == []
+        assert await call.complaints() == []
+
+
+async def test_a_call_needs_no_mouse(service: Service, browser: Browser):
+    async with open_page(browser, service.url) as call:
+        await focus(call, "call")
+        await call.page.keyboard.press("Enter")
+        await call.connected()
+        await focus(call, "sentence")
+        await call.page.keyboard.type("tell me a story")
+        await call.page.keyboard.press("Enter")
+        await call.begins(STORY)
+        await call.page.keyboard.press("Escape")
+        await expect(call.lines.last).to_contain_text("cut off")
+        await focus(call, "hangup")
+        await call.page.keyboard.press("Enter")
+        await call.becomes("idle")
+
+
+async def test_what_is_switched_off_does_not_leave(service: Service, browser: Browser, devices: Devices):
+    devices.listen_to(*[spoken("what time is it", before_s=0.0, after_s=0.0), 1.5] * 20)
+    async with open_page(browser, service.url) as call:
+        await call.button("Mute").click()
+        await call.button("Camera").click()
+        await call.call()
+        await call.reads("Hello, I am Ada")
+        await call.shows("You are muted")
+        await call.record()
+        await call.recorded(4.0)  # Long enough for the question to be asked in vain.
+        await expect(call.lines).to_have_count(1)
+        assert await call.ask("window.__call.pictures.sent") == 0
+        await call.button("Unmute").click()
+        await expect(call.lines).to_have_count(2, timeout=TIMEOUT_MS)
+        await call.button("Camera").click()
+        await call.until("window.__call.pictures.sent >= 2")
+        await call.button("Camera").click()
+        await call.recorded(await call.ask("window.__witness.seconds") + 0.5)  # One may have been on its way.
+        sent = await call.ask("window.__call.pictures.sent")
+        await call.recorded(await call.ask("window.__witness.seconds") + 2.0)
+        assert await call.ask("window.__call.pictures.sent") == sent
+
+
+async def focus(call: CallPage, name: str) -> None:
+    """Press the tab key until the element of this id has the focus."""
+    for _ in range(30):
+        await call.page.keyboard.press("Tab")
+        if await call.ask("document.activeElement.id") == name:
+            return
+    pytest.fail(f"the tab key does not reach #{name}")

@@ -1,0 +1,63 @@
+"""Sound through the whole of it: a real browser's microphone to the engine, and back behind its loopback connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from model_server.protocol import SPEECH_RATE
+from tests.e2e.chromium import SPEAKER, chromium, open_page
+from tests.e2e.devices import Devices
+from tests.e2e.sounds import LOUD, likeness, loudest, of_pcm, spoken
+from tests.realtime.voices import sentence
+from tests.service import Service, running_service
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+SENTENCE = "how many seconds did you hear"
+SAID = sentence(SENTENCE) / 32768
+ANOTHER = sentence("what did I ask you before") / 32768
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def echo() -> AsyncIterator[Service]:
+    async with running_service("--engine", "echo", "--no-greeting") as service:
+        yield service
+
+
+async def test_the_server_hears_what_the_microphone_hears_and_it_comes_back(
+    echo: Service, browser: Browser, devices: Devices
+):
+    devices.listen_to(2.0, spoken(SENTENCE, before_s=0.0))
+    async with open_page(browser, echo.url) as call:
+        await call.call()
+        await call.record()
+        await call.becomes("speaking")
+        await call.reads("My memory is")
+        await call.becomes("listening")
+        returned = of_pcm(b"".join(message.pcm for message in await call.received()), SPEECH_RATE)
+        assert likeness(returned, SAID) > 0.8
+        assert likeness(returned, ANOTHER) < 0.4
+        behind_loopback = await call.recorded()
+        print(likeness(behind_loopback, returned), likeness(behind_loopback, SAID), likeness(returned, SAID), likeness(returned, ANOTHER))
+        assert await call.complaints() == []
+
+
+async def test_speech_as_a_track_sounds_and_has_captions(echo: Service, browser: Browser, devices: Devices):
+    devices.listen_to(2.0, spoken(SENTENCE, before_s=0.0))
+    async with open_page(browser, f"{echo.url}/?audio=track") as call:
+        await call.call()
+        assert await call.ask("window.__call.speech") == "track"
+        await call.record(SPEAKER)
+        await call.becomes("speaking")
+        await call.reads("My memory is")
+        await call.becomes("listening")
+        heard = await call.recorded()
+        assert loudest(heard) > LOUD
+        print(likeness(heard, SAID))
+        assert await call.received() == []
+        assert await call.complaints() == []
