@@ -100,17 +100,14 @@ class _Folder:
         extra = list(dict.fromkeys([*remembered, *asked]))
         require_permitted(ca.constraints, extra)
         names = list(dict.fromkeys([*(name for name in automatic if permits(ca.constraints, name)), *extra]))
-        current, key = self._read_leaf(ca)
-        renewed = current is None or not leaf.is_current(current, ca, names, now)
+        present, key = self._read_leaf(ca)
+        current = present if present and leaf.is_current(present, ca, names, now) else None
 
         if authority_created:
             self._write_authority(ca)
         if extra != remembered:
             self._write_names(extra)
-        if current is None or renewed:
-            key = key or _new_key()
-            current = leaf.issue(ca, key, names, now)
-            self._write_leaf(current, key)
+        certificate = current or self._renew(ca, key or _new_key(), names, now)
         return Bundle(
             ca_certificate=self.ca_certificate,
             chain=self.chain,
@@ -118,8 +115,8 @@ class _Folder:
             fingerprint_sha256=authority.fingerprint(ca.certificate),
             names=tuple(map(str, names)),
             left_out=tuple(str(name) for name in automatic if name not in names),
-            not_after=current.not_valid_after_utc,
-            renewed=renewed,
+            not_after=certificate.not_valid_after_utc,
+            renewed=current is None,
             authority_created=authority_created,
         )
 
@@ -149,11 +146,15 @@ class _Folder:
             store.require_pair(self.chain, certificate, self.key, key)
         return certificate, key
 
-    def _write_leaf(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def _renew(
+        self, ca: Authority, key: ec.EllipticCurvePrivateKey, names: Sequence[Name], now: datetime
+    ) -> x509.Certificate:
         # The key stays the same from leaf to leaf, so that a renewal replaces one file and is never half done.
         if not self.key.exists():
             store.write_key(self.key, key)
+        certificate = leaf.issue(ca, key, names, now)
         store.write_certificate(self.chain, certificate)
+        return certificate
 
     def _read_names(self) -> list[Name]:
         try:

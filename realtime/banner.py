@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from certs import Bundle
+from certs import Bundle, fingerprint_rows
 from realtime.listeners import Listener, Listeners
 
 _SHOWN = 3
@@ -15,7 +15,8 @@ def banner(host: str, listeners: Listeners, bundle: Bundle | None) -> str:
     rows = [("On this computer", f"http://localhost:{listeners.http.port}")] if listeners.http else []
     if listeners.https is not None and bundle is not None:
         rows += _elsewhere(lan_hosts(host, bundle), listeners.https, listeners.install)
-        rows += [("Its fingerprint", bundle.fingerprint_sha256[:47]), ("", bundle.fingerprint_sha256[48:])]
+        first, *others = fingerprint_rows(bundle.fingerprint_sha256)
+        rows += [("Its fingerprint", first), *(("", row) for row in others)]
     width = max(len(label) for label, _ in rows)
     return "\n".join(["", *(f"  {label:<{width}}  {value}" for label, value in rows), ""])
 

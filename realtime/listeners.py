@@ -81,7 +81,7 @@ def _on_localhost(port: int) -> Listener:
 def _bind(host: str, port: int, flag: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise ListenError(f"cannot listen on {host}: {error.strerror}") from error
     try:

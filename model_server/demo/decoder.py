@@ -31,12 +31,14 @@ class Words:
 
     `text` is empty where no sentence came to its end, and `partial` then the words that were on the way. `score`: log
     likelihood per frame of the words, in the model's own unit, 0 is perfect. `frames`: length of the words (10 ms).
+    `clarity_db`: how far the loudest of the turn stood above its quietest.
     """
 
     text: str
     partial: str
     score: float
     frames: int
+    clarity_db: float = 0.0
 
 
 class GrammarDecoder:

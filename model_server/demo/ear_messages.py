@@ -34,6 +34,7 @@ class Sentence(msgspec.Struct, frozen=True):
     text: str
     partial: str
     score: float
+    clarity_db: float
 
 
 class Heard(msgspec.Struct, tag="heard"):

@@ -74,7 +74,7 @@ def _answer(desk: Desk, recogniser: Recogniser, out: BinaryIO) -> None:
 
 
 def _sentence(words: Words) -> Sentence:
-    return Sentence(words.text, words.partial, words.score)
+    return Sentence(words.text, words.partial, words.score, words.clarity_db)
 
 
 def _read(desk: Desk, stream: BinaryIO) -> None:

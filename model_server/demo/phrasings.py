@@ -42,7 +42,29 @@ def expand(phrasing: str, slots: Mapping[str, Sequence[str]]) -> tuple[Sentence,
     return tuple(dict.fromkeys(sentences))
 
 
-_QUESTIONS = frozenset("what which who where when why how is are am do does did can could may will would should".split())
+_QUESTIONS = frozenset(
+    [
+        "what",
+        "which",
+        "who",
+        "where",
+        "when",
+        "why",
+        "how",
+        "is",
+        "are",
+        "am",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "may",
+        "will",
+        "would",
+        "should",
+    ]
+)
 
 
 def written(text: str) -> str:

@@ -7,7 +7,7 @@ came one by one or all at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _STEP = HEARING_RATE // 100
 _SPEECH_RANGE_DB = 28
 """Frames this far below the loudest are no speech."""
 _LOUDEST_FRAMES = 15
+_QUIET_SHARE = 0.15
 _SETTLED_FRAMES = 60
 """So many frames of speech say enough of level, noise and channel."""
 _MARGIN_FRAMES = 10
@@ -43,6 +44,7 @@ class Surroundings:
     enhancer: Enhancer
     gain: float
     threshold: float
+    clarity_db: float
     average: str = ""
 
 
@@ -95,7 +97,7 @@ class Utterance:
         clean = enhancer.feed(samples * gain)
         levels = loudness(clean)
         threshold = _threshold(levels) if len(levels) else 0.0
-        self._surroundings = Surroundings(enhancer, gain, threshold)
+        self._surroundings = Surroundings(enhancer, gain, threshold, _clarity_db(loudness(samples)))
         spoken = np.flatnonzero(levels > threshold)
         if len(spoken):
             first = max(0, int(spoken[0]) - _MARGIN_FRAMES) * _STEP
@@ -150,7 +152,19 @@ class Utterance:
         self._feed_open()
         self._lead_in = self._lead_in[:0]
         words = self.decoder.end()
-        self.sentences.append(Words("", words.partial, -np.inf, 0) if self._length > _LONGEST_FRAMES else words)
+        if self._length > _LONGEST_FRAMES:
+            words = Words("", words.partial, -np.inf, 0)
+        clarity_db = self._surroundings.clarity_db if self._surroundings else 0.0
+        self.sentences.append(replace(words, clarity_db=clarity_db))
+
+
+def _clarity_db(levels: Samples) -> float:
+    """How far the loudest frames stand above the quietest."""
+    if not len(levels):
+        return 0.0
+    ordered = np.sort(levels)
+    quiet = float(np.mean(ordered[: max(4, int(len(levels) * _QUIET_SHARE))]))
+    return float(10 * np.log10((float(ordered[-min(_LOUDEST_FRAMES, len(levels))]) + 1e-12) / (quiet + 1e-12)))
 
 
 def _threshold(levels: Samples) -> float:
@@ -161,5 +175,5 @@ def _threshold(levels: Samples) -> float:
 def _speech_frames(samples: Samples) -> int:
     """How many 10 ms of raw `samples` stand out of their noise."""
     levels = loudness(samples)
-    floor = float(np.sort(levels)[int(len(levels) * 0.15)]) if len(levels) else 0.0
+    floor = float(np.sort(levels)[int(len(levels) * _QUIET_SHARE)]) if len(levels) else 0.0
     return int(np.count_nonzero(levels > max(_threshold(levels), 4 * floor))) if len(levels) else 0

@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.bench import report
 from tests.bench.budgets import Budget, load
 from tests.bench.measurement import Measurement, Options, Repetitions
@@ -23,6 +25,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, for a look")
     parser.add_argument("--calls", type=int, help="calls of the load rows, instead of 10 and 40")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the rows are written")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
     asked = parser.parse_args(given)
     if asked.only and not chosen(asked.only):
@@ -39,7 +42,7 @@ async def measured(measurement: Measurement, options: Options) -> Repetitions:
     """The repetitions; what fails is told and has none, so that its rows are missed and the others still come."""
     try:
         return await measurement.run(options)
-    except Exception:
+    except (Exception, pytest.fail.Exception):
         traceback.print_exc()
         return {}
 
@@ -71,6 +74,8 @@ def main() -> int:
     begun = time.monotonic()
     rows = asyncio.run(run(asked))
     report.write_json(rows, asked.json)
+    if asked.docs:
+        report.write_docs(rows, load())
     missed = [row.name for row in rows if not row.ok]
     report.show(f"\n{len(rows)} rows in {time.monotonic() - begun:.0f} s, written to {asked.json}", sys.stdout)
     if missed:

@@ -115,7 +115,7 @@ def hear(task: tuple[Path, Trial]) -> Result:
     asked = time.perf_counter()
     words = ear.finish(pieces)
     answer_s = time.perf_counter() - asked
-    heard = tuple(Sentence(each.text, each.partial, each.score) for each in words)
+    heard = tuple(Sentence(each.text, each.partial, each.score, each.clarity_db) for each in words)
     return Result(trial, heard, len(samples) / spoken.HEARING_RATE, time.process_time() - began, answer_s)
 
 

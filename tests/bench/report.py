@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -14,6 +14,8 @@ import numpy as np
 from tests.bench.budgets import Budget
 
 RED, PLAIN = "\033[31m", "\033[0m"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- measured -->", "<!-- end -->"
 COLUMNS = (58, 10, 19, 9, 10, 6)
 
 
@@ -48,6 +50,22 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
     path.write_text(json.dumps([asdict(each) for each in rows], indent=1) + "\n")
 
 
+def write_docs(rows: Sequence[Row], budgets: Mapping[str, Budget], page: Path = DOCS) -> None:
+    """Replace what stands between the two marks of the page by the table."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{markdown(rows, budgets)}{END}{after}")
+
+
+def markdown(rows: Sequence[Row], budgets: Mapping[str, Budget]) -> str:
+    """The table for the documentation."""
+    lines = ["| row | value | spread | budget | load |", "|---|---|---|---|---|"]
+    for each in rows:
+        what, limit = budgets[each.name].what, "printed" if each.budget is None else f"{each.budget:g}"
+        lines.append(f"| {what} | {_value(each)} {each.unit} | {_spread(each)} | {limit} | {each.load:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
 def head() -> str:
     """The table's first line."""
     return _columns("", "value", "spread", "unit", "budget", "load")
@@ -55,17 +73,24 @@ def head() -> str:
 
 def line(budget: Budget, measured: Row) -> str:
     """One row of the table."""
-    value = "none" if measured.value is None else f"{measured.value:.4g}"
-    spread = "" if measured.spread is None else "{:.4g} .. {:.4g}".format(*measured.spread)
     limit = "printed" if budget.limit is None else f"<= {budget.limit:g}"
     mark = "" if measured.ok else "  MISSED"
-    return _columns(budget.what, value, spread, budget.unit, limit, f"{measured.load:.1f}") + mark
+    cells = (_value(measured), _spread(measured), budget.unit, limit, f"{measured.load:.1f}")
+    return _columns(budget.what, *cells) + mark
 
 
 def show(text: str, stream: TextIO, *, missed: bool = False) -> None:
     """Print at once; a miss is red on a terminal."""
     coloured = missed and stream.isatty()
     print(f"{RED}{text}{PLAIN}" if coloured else text, file=stream, flush=True)
+
+
+def _value(measured: Row) -> str:
+    return "none" if measured.value is None else f"{measured.value:.4g}"
+
+
+def _spread(measured: Row) -> str:
+    return "" if measured.spread is None else "{:.4g} .. {:.4g}".format(*measured.spread)
 
 
 def _columns(what: str, *rest: str) -> str:

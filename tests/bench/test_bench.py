@@ -55,6 +55,18 @@ def test_the_rows_of_the_json_file(tmp_path: Path) -> None:
     assert row["spread"] == [1.5, 2.5]
 
 
+def test_the_table_replaces_what_stands_between_the_marks(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    budget = Budget("row", "what it is", "ms", "median", 2.0)
+    report.write_docs([report.row(budget, [1, 3])], {"row": budget}, page)
+    text = page.read_text()
+    assert text.startswith(f"before\n{report.BEGIN}\n| row |")
+    assert "| what it is | 2 ms | 1.5 .. 2.5 | 2 |" in text
+    assert text.endswith(f"{report.END}\nafter\n")
+    assert "old" not in text
+
+
 async def test_a_measurement_that_breaks_misses_its_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
     async def breaks(options: Options) -> Repetitions:
         raise RuntimeError("no gateway")

@@ -126,7 +126,7 @@ class CallPage:
         return messages
 
 
-_UNTIL = """() => new Promise((resolve, reject) => {{
+_UNTIL = r"""() => new Promise((resolve, reject) => {{
   const end = performance.now() + {most};
   const look = () => {{
     if ({condition}) resolve(null);

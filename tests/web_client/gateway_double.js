@@ -1,6 +1,7 @@
 // A gateway inside the page: answers the offer with a peer connection of its own, records what the page says and does
 // what the test tells it. Installed before the page's scripts run; `window.gateway` is the test's handle.
 (() => {
+  const PATIENCE_MS = 30_000;
   const trueFetch = window.fetch.bind(window);
   const waiting = [];
   const gateway = {
@@ -8,6 +9,8 @@
     pictures: [],
     requests: [],
     labels: [],
+    /** What the page asked of each channel. */
+    wishes: {},
     peer: null,
     channels: {},
     microphone: null,
@@ -15,7 +18,7 @@
     /** Resolves with the first event, past or future, that fits. */
     event(type, fields = {}) {
       const fits = (event) => event.type === type && Object.entries(fields).every(([key, value]) => event[key] === value);
-      return until(() => gateway.events.find(fits));
+      return until(() => gateway.events.find(fits), `${type} ${JSON.stringify(fields)}`);
     },
     until,
     send(event) {
@@ -51,14 +54,15 @@
   // The page's own state changes without a word to the gateway: look again now and then.
   setInterval(news, 20);
 
-  function until(look) {
-    return new Promise((resolve) => {
+  function until(look, what = String(look)) {
+    return new Promise((resolve, reject) => {
       const attempt = () => {
         const found = look();
         if (found) resolve(found);
         return Boolean(found);
       };
       if (!attempt()) waiting.push(attempt);
+      setTimeout(() => reject(new Error(`waited in vain for ${what}`)), PATIENCE_MS);
     });
   }
 
@@ -95,6 +99,12 @@
     const headers = { "Content-Type": "application/sdp", Location: "/v1/realtime/calls/call_1", "Call-Secret": "s3cret" };
     return new Response(peer.localDescription.sdp, { status: 201, headers });
   }
+
+  const createDataChannel = RTCPeerConnection.prototype.createDataChannel;
+  RTCPeerConnection.prototype.createDataChannel = function (label, wishes = {}) {
+    gateway.wishes[label] = wishes;
+    return createDataChannel.call(this, label, { ...wishes, maxPacketLifeTime: undefined });
+  };
 
   window.fetch = async (resource, options = {}) => {
     const { method = "GET", headers = {}, body } = options;

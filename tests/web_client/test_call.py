@@ -50,6 +50,8 @@ async def test_the_call_opens_with_what_the_gateway_needs(caller: Page) -> None:
     media = await event(caller, "media.state")
     assert (media["microphone"], media["camera"]) == ("live", "live")
     assert await caller.evaluate("gateway.labels.toSorted()") == ["audio", "camera", "oai-events"]
+    wishes = {"oai-events": {}, "camera": {}, "audio": {"ordered": False, "maxPacketLifeTime": 250}}
+    assert await caller.evaluate("gateway.wishes") == wishes
     assert await caller.evaluate("gateway.microphone.kind") == "audio"
     (request,) = await caller.evaluate("gateway.requests")
     assert request["headers"]["Content-Type"] == "application/sdp"

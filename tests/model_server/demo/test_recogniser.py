@@ -86,4 +86,3 @@ def test_speech_without_end_is_cut_off(recogniser: Recogniser) -> None:
     turn = [np.tile(without_pause, 12).astype("<i2").tobytes()]
     heard = recogniser.finish(turn)
     assert [words.text for words in heard] == [""]
-

@@ -11,9 +11,9 @@ from tests.model_server.demo.samples import assistant
 GOOD = """\
 name: Test
 greeting: Hello.
-suggestions: [What time is it?, Tell me a joke., Open the door.]
+suggestions: ['What time is it?', 'Tell me a joke.', 'Open the door.']
 not_understood: ['Did you mean "{nearest}" or "{second}"?']
-nothing_said: [Yes?]
+nothing_said: ['Yes?']
 slots:
   room: {values: [hall, garden]}
 pronunciations:
@@ -57,7 +57,7 @@ def test_a_good_script_knows_its_sentences(tmp_path: Path) -> None:
         ('answers: ["It is {time}."]', "answers: []", 13, r"intents\[0\].answers: expected one text or more, got none"),
         ('answers: ["It is {time}."]', "answers: [' ']", 13, "expected words, got an empty text"),
         ("{time}", "{tide}", 13, r"unknown slot \{tide\}; known here are .*time"),
-        ("{room}\"]", "{moon}\"]", 15, r"unknown slot \{moon\}"),
+        ('{room}"]', '{moon}"]', 15, r"unknown slot \{moon\}"),
         ("what colour is the {room}", "what time is it", 15, "'what time is it' already belongs to the intent time"),
         ("name: colour", "name: time", 14, "expected a new name, got time again"),
         ("  colour: [K AH L ER]", "  colour: [K Q L ER]", 9, "expected strings of ARPAbet phones.*got Q"),
@@ -65,7 +65,7 @@ def test_a_good_script_knows_its_sentences(tmp_path: Path) -> None:
         ("[hall, garden]", "[]", 7, "slots.room: expected a new name"),
         ("[hall, garden]", "[Hall]", 7, "slots.room: expected lower-case words, got 'Hall'"),
         ("[hall, garden]", "[xyzzyx]", 7, "no pronunciation for xyzzyx"),
-        (", Open the door.]", "]", 3, "suggestions: expected three to five, got 2"),
+        (", 'Open the door.']", "]", 3, "suggestions: expected three to five, got 2"),
         ("greeting: Hello.", "greeting: ''", 2, "greeting: expected words, got an empty text"),
         (GOOD, "", 1, "expected a script, got an empty file"),
         (GOOD, "- a\n- b\n", 1, "expected `object`, got `array`"),

@@ -89,7 +89,7 @@ def test_cuts_into_sentences(text: str, parts: list[str]) -> None:
 def test_sentences_lose_nothing(text: str) -> None:
     parts = list(sentences(text))
     assert "".join(parts) == text.strip()
-    assert all(0 < len(part.strip()) or not part for part in parts)
+    assert all(len(part.strip()) > 0 or not part for part in parts)
     assert all(len(part) <= LONGEST_SENTENCE_CHARS for part in parts)
 
 

@@ -31,7 +31,9 @@ def python(code: str) -> tuple[str, ...]:
 
 DEAF = python(READY + "sys.stdin.buffer.read()")
 DYING = python(READY + "sys.stdin.buffer.read(5)")
-GARBAGE = python("import sys; sys.stdout.buffer.write(b'\\1\\0\\0\\0x' * 9); sys.stdout.buffer.flush(); sys.stdin.read()")
+GARBAGE = python(
+    "import sys; sys.stdout.buffer.write(b'\\1\\0\\0\\0x' * 9); sys.stdout.buffer.flush(); sys.stdin.read()"
+)
 HUGE = python("import sys; sys.stdout.buffer.write(b'\\xff' * 9); sys.stdout.buffer.flush(); sys.stdin.read()")
 GONE = python("")
 
@@ -134,7 +136,9 @@ async def test_only_so_many_turns_wait() -> None:
     with pytest.raises(NoAnswer, match=f"{MOST_WAITING} questions wait"):
         await ear.finish("call", [b"\0\0"], PATIENCE_S)
     await ear.aclose()
-    assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [NoAnswer] * MOST_WAITING
+    assert [type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)] == [
+        NoAnswer
+    ] * MOST_WAITING
 
 
 @pytest.mark.parametrize("command", [GARBAGE, HUGE, GONE, python("import sys; sys.exit(3)")])
