@@ -20,9 +20,8 @@ from pocketsphinx import Config, Decoder
 from model_server.demo.enhancement import Samples
 from model_server.demo.grammar import END, START, Grammar, model_folder
 
-FRAMES_PER_SECOND = 100
 _LOG_BASE = math.log(1.0001)
-_NO_WORDS = ("<sil>", "(NULL)", "[NOISE]", "[COUGH]", "[SMACK]", "[UH]", "[UM]", "++NOISE++")
+_SMALLEST = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +29,13 @@ class Words:
     """What the grammar made of the samples.
 
     `text` is empty where no sentence came to its end, and `partial` then the words that were on the way. `score`: log
-    likelihood per frame of the words, in the model's own unit, 0 is perfect. `frames`: length of the words (10 ms).
+    likelihood per frame, in the model's own unit, 0 is perfect; it counts the sound between and around the words, too.
     `clarity_db`: how far the loudest of the turn stood above its quietest.
     """
 
     text: str
     partial: str
     score: float
-    frames: int
     clarity_db: float = 0.0
 
 
@@ -77,8 +75,8 @@ class GrammarDecoder:
         heard = self._decoder.hyp()
         partial = on_the_way.hypstr if on_the_way else ""
         if heard is None or not heard.hypstr:
-            return Words("", partial, -math.inf, 0)
-        return Words(heard.hypstr, partial, *self._score())
+            return Words("", partial, -math.inf)
+        return Words(heard.hypstr, partial, self._score())
 
     def _start(self, average: str = "") -> None:
         self._decoder.reinit_feat()  # Its noise estimate would go from one utterance into the next.
@@ -86,11 +84,10 @@ class GrammarDecoder:
             self._decoder.set_cmn(average)
         self._decoder.start_utt()
 
-    def _score(self) -> tuple[float, int]:
-        spoken = [part for part in self._decoder.seg() if part.word not in _NO_WORDS]
-        frames = sum(part.end_frame - part.start_frame + 1 for part in spoken)
-        total = sum(math.log(max(part.ascore, 1e-300)) for part in spoken) / _LOG_BASE
-        return total / max(1, frames), frames
+    def _score(self) -> float:
+        parts = list(self._decoder.seg())
+        total = sum(math.log(max(part.ascore, _SMALLEST)) for part in parts) / _LOG_BASE
+        return total / max(1, parts[-1].end_frame + 1)
 
 
 def _pcm(samples: Samples) -> bytes:

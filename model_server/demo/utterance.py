@@ -153,7 +153,7 @@ class Utterance:
         self._lead_in = self._lead_in[:0]
         words = self.decoder.end()
         if self._length > _LONGEST_FRAMES:
-            words = Words("", words.partial, -np.inf, 0)
+            words = Words("", words.partial, -np.inf)
         clarity_db = self._surroundings.clarity_db if self._surroundings else 0.0
         self.sentences.append(replace(words, clarity_db=clarity_db))
 

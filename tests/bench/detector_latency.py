@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,6 +28,15 @@ LOSS_FREE_MS = 8.0
 SSRC = 7
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A packet that arrived at `arrived` (s) waited `waited_ms` for others; with the real work that is `total_ms`."""
+
+    arrived: float
+    waited_ms: float
+    total_ms: float
+
+
 class Ear:
     """The receive path up to the detector, fed on a virtual clock."""
 
@@ -35,8 +45,8 @@ class Ear:
         self._hearing = Hearing(AudioReceiver(create_decoder(), 0.0), create_detector(), 0.0)
         self._waiting: dict[int, float] = {}
         self._zero: int | None = None
-        self.latency: dict[int, tuple[float, float]] = {}
-        """By packet: when it arrived, and how many ms later its samples were at the detector."""
+        self.waits: dict[int, Wait] = {}
+        """Of every packet that was in time."""
 
     def run(self, arriving: Sequence[tuple[float, int]]) -> None:
         """Let these packets arrive."""
@@ -54,47 +64,49 @@ class Ear:
         else:
             payload = self._payloads[index % len(self._payloads)]
             self._hearing.packet(AudioPacket(SSRC, index & 0xFFFF, index * FRAME & 0xFFFF_FFFF, payload), now)
-        self._note(now + time.perf_counter() - begun)
+        self._note(now, 1000 * (time.perf_counter() - begun))
 
-    def _note(self, done: float) -> None:
+    def _note(self, now: float, work_ms: float) -> None:
         position = self._hearing.position
         if self._zero is None and self._waiting:
             self._zero = position - FRAME_SAMPLES * (min(self._waiting) + 1)
         for index in [i for i in self._waiting if self._end(i) <= position]:
             arrived = self._waiting.pop(index)
-            self.latency[index] = (arrived, 1000 * (done - arrived))
+            waited_ms = 1000 * (now - arrived)
+            self.waits[index] = Wait(arrived, waited_ms, waited_ms + work_ms)
 
     def _end(self, index: int) -> int:
         assert self._zero is not None
         return self._zero + FRAME_SAMPLES * (index + 1)
 
 
-def latencies(payloads: Sequence[bytes], sent: Sequence[Sent]) -> dict[int, tuple[float, float]]:
-    """Arrival (s) and latency (ms) of every packet that was in time."""
+def waits(payloads: Sequence[bytes], sent: Sequence[Sent]) -> dict[int, Wait]:
+    """By number, every packet that was in time."""
     ear = Ear(payloads)
     ear.run(arrivals(iter(sent)))
-    return ear.latency
+    return ear.waits
 
 
 def percentile(payloads: Sequence[bytes], seconds: int, loss: float, which: float, seed: int) -> float:
     """The `which`th percentile of the latency, ms, of one simulated minute."""
     sent = list(packets(round(seconds / PACKET_S), loss=loss, rng=np.random.default_rng(seed)))
-    found = [ms for _, ms in latencies(payloads, sent).values()]
-    return float(np.percentile(found, which))
+    return float(np.percentile([wait.total_ms for wait in waits(payloads, sent).values()], which))
 
 
 def recovery(payloads: Sequence[bytes], seconds: int, seed: int) -> float:
-    """After `seconds` at 5 % loss: ms from the last lost packet's time to the last one that was later than loss-free.
+    """After `seconds` at 5 % loss: ms from the last lost packet's time to the last one that waited too long.
 
-    One packet in a hundred may be late by the network's own reordering: packets sent after the loss are in order.
+    Packets after the loss come in order and without jitter; only waiting counts, no work.
     """
     rng = np.random.default_rng(seed)
     count = round(seconds / PACKET_S)
     lossy = list(packets(count, loss=0.05, rng=rng))
     calm = [Sent(index, index * PACKET_S) for index in range(count, count + 250)]
     last = max(packet.index for packet in lossy if packet.at is None) * PACKET_S
-    found = latencies(payloads, [*lossy, *calm])
-    late = [arrived + ms / 1000 for arrived, ms in found.values() if arrived >= last and ms > LOSS_FREE_MS]
+    found = waits(payloads, [*lossy, *calm]).values()
+    late = [
+        wait.arrived + wait.waited_ms / 1000 for wait in found if wait.arrived >= last and wait.waited_ms > LOSS_FREE_MS
+    ]
     return 1000 * (max(late) - last) if late else 0.0
 
 
