@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realtime.options import Option, options
+from realtime.service.options import Option, options
 
 PAGE = Path(__file__).with_name("configuration.md")
 
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Written by docs/generate_configuration.py from realtime/settings.py: change those. -->
+<!-- Written by docs/generate_configuration.py from realtime/service/settings.py: change those. -->
 
 `make run` needs none. A setting is said as a flag (`make run ARGS="--port 9000"`), as an environment variable
 (`REALTIME_PORT=9000`) or as a line of a TOML file (`port = 9000`) that `--config FILE` or `REALTIME_CONFIG` names.

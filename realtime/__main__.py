@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 import structlog
 
 import certs
-from realtime import logs
-from realtime.banner import banner
-from realtime.configuration import ConfigurationError, load, unknown_variables
-from realtime.listeners import ListenError, Listeners, open_listeners
-from realtime.settings import Settings
+from realtime.service import logs
+from realtime.service.banner import banner
+from realtime.service.configuration import ConfigurationError, load, unknown_variables
+from realtime.service.listeners import ListenError, Listeners, open_listeners
+from realtime.service.settings import Settings
 
 CANNOT_START = 2
 log = structlog.get_logger(__name__)
@@ -47,8 +47,8 @@ def _certificates(settings: Settings) -> certs.Bundle | None:
 def _run(settings: Settings, listeners: Listeners, bundle: certs.Bundle | None) -> int:
     # Media and web libraries take their time to load: the addresses are on the screen before that.
     from realtime.call_factory import SessionCalls
-    from realtime.child import ChildUnusable
-    from realtime.service import Start, serve
+    from realtime.service.child import ChildUnusable
+    from realtime.service.serving import Start, serve
 
     start = Start(settings, listeners, bundle, on_ready=lambda: _say_ready(settings))
 

@@ -22,22 +22,22 @@ from realtime.dialogue import Dialogue
 from realtime.events import EventError, ServerEvent
 from realtime.floor import FloorRules
 from realtime.frames import AudioMessage, FrameError, PictureKind, decode_picture_slice, encode_audio
-from realtime.hearing import Edge, Hearing, HearingEvent, InputSilence, Samples, UnitClosed
-from realtime.line_check import LineCheck
 from realtime.liveness import Liveness
-from realtime.metrics import Metrics
-from realtime.opus import create_decoder
+from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, Samples, UnitClosed
+from realtime.media.line_check import LineCheck
+from realtime.media.opus import create_decoder
+from realtime.media.pictures import Picture, PictureAssembler, PictureError
+from realtime.media.receive import AudioPacket, AudioReceiver
+from realtime.media.speech import SpeechDetector
+from realtime.media.stills import StillError
+from realtime.media.units import CutUnit
 from realtime.peer import AUDIO, CAMERA, EVENTS, Peer
-from realtime.pictures import Picture, PictureAssembler, PictureError
 from realtime.playout import Playout
-from realtime.receive import AudioPacket, AudioReceiver
 from realtime.return_track import ReturnTrack
-from realtime.session import ModelSession, SessionState
-from realtime.session_reports import SessionError
+from realtime.service.metrics import Metrics
+from realtime.session.model_session import ModelSession, SessionState
+from realtime.session.reports import SessionError
 from realtime.speaking import Speaking
-from realtime.speech import SpeechDetector
-from realtime.stills import StillError
-from realtime.units import CutUnit
 
 log = structlog.get_logger(__name__)
 
@@ -424,7 +424,7 @@ class Call:
     def _session_facts(self) -> dict[str, object]:
         return {
             "id": self.call_id,
-            "object": "realtime.session",
+            "object": "realtime.session.model_session",
             "type": "realtime",
             "model": self._capabilities.model,
             "instructions": self._config.instructions,

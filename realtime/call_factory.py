@@ -11,13 +11,13 @@ from model_server import protocol
 from model_server.protocol import SessionConfig
 from realtime.call import Call, CallOptions
 from realtime.floor import FloorRules
-from realtime.metrics import Metrics
+from realtime.media.speech import DetectorPool, SpeechDetector, create_detector
 from realtime.peer import prepare_ice
-from realtime.refusals import CallRefused, ServerFull
-from realtime.session import ModelSession, SessionRefused, SessionState
-from realtime.settings import Settings
-from realtime.speech import DetectorPool, SpeechDetector, create_detector
-from realtime.upstream import ModelServer
+from realtime.service.metrics import Metrics
+from realtime.service.settings import Settings
+from realtime.service.upstream import ModelServer
+from realtime.session.model_session import ModelSession, SessionRefused, SessionState
+from realtime.web.refusals import CallRefused, ServerFull
 
 READY_TIMEOUT_S = 10.0
 """A caller who is early waits so long for the engine."""
@@ -45,7 +45,7 @@ class SessionRelay:
 
 
 class SessionCalls:
-    """`realtime.admission.CallFactory` over a model server."""
+    """`realtime.web.admission.CallFactory` over a model server."""
 
     def __init__(self, settings: Settings, metrics: Metrics, model_server: ModelServer) -> None:
         prepare_ice(loopback_candidates=settings.loopback_candidates)

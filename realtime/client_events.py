@@ -12,7 +12,7 @@ from realtime import events
 from realtime.dialogue import Dialogue
 from realtime.events import EventError
 from realtime.frames import MAX_SHOWN_BYTES
-from realtime.pictures import PictureError, read_jpeg_header
+from realtime.media.pictures import PictureError, read_jpeg_header
 
 IMAGE_PREFIX = "data:image/jpeg;base64,"
 

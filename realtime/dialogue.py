@@ -18,12 +18,12 @@ from model_server.protocol import Capabilities, GenerateOptions, PictureItem, Te
 from realtime import events, floor
 from realtime.events import ServerEvent
 from realtime.floor import Effect, Floor, FloorEvent, FloorRules, FloorState
-from realtime.hearing import Edge
 from realtime.held import HeldUnits, Waiting
-from realtime.metrics import Metrics
+from realtime.media.hearing import Edge
+from realtime.media.units import CutUnit
 from realtime.playout import PlayoutError
+from realtime.service.metrics import Metrics
 from realtime.speaking import Speaking
-from realtime.units import CutUnit
 
 log = structlog.get_logger(__name__)
 

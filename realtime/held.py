@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from model_server.protocol import PictureItem, TextItem
-from realtime.units import CutUnit
+from realtime.media.units import CutUnit
 
 PRE_ROLL_SAMPLES = 4_800
 """Samples before an onset that count as speech (300 ms at 16 kHz)."""

@@ -1,7 +1,7 @@
 """One peer connection: tracks in, channels by label, the seams into aiortc. Knows nothing of turns or models.
 
 aiortc's own audio jitter buffer adds 80 ms and its video decoder decodes every frame: both are replaced by taps before
-media flows (`realtime.video`), so RTCP reports stay aiortc's and packets are ours.
+media flows (`realtime.media.video`), so RTCP reports stay aiortc's and packets are ours.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnec
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
-from realtime.offers import OfferRejected
-from realtime.video import AudioTap, KeyFrameTap
+from realtime.media.video import AudioTap, KeyFrameTap
+from realtime.web.offers import OfferRejected
 
 log = structlog.get_logger(__name__)
 

@@ -47,7 +47,7 @@ def main_colour(pixels: Pixels) -> str:
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     hues = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
     weights = _middle(*chroma.shape) * (0.35 + np.minimum(chroma, 0.2) / 0.2)
-    totals = dict.fromkeys(NAMES, 0.0)
+    totals: dict[str, float] = dict.fromkeys(NAMES, 0.0)
     for light, strength, hue, weight in zip(lab[..., 0].flat, chroma.flat, hues.flat, weights.flat, strict=True):
         totals[name_of(light, strength, hue)] += weight
     return max(NAMES, key=lambda name: totals[name])

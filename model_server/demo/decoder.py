@@ -86,8 +86,8 @@ class GrammarDecoder:
 
     def _score(self) -> float:
         parts = list(self._decoder.seg())
-        total = sum(math.log(max(part.ascore, _SMALLEST)) for part in parts) / _LOG_BASE
-        return total / max(1, parts[-1].end_frame + 1)
+        total = sum(math.log(max(float(part.ascore), _SMALLEST)) for part in parts) / _LOG_BASE
+        return total / (int(parts[-1].end_frame) + 1)
 
 
 def _pcm(samples: Samples) -> bytes:

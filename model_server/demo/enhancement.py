@@ -71,7 +71,7 @@ class Enhancer:
             gain = prior / (1 + prior)
             self._clean_before = gain * gain * ratio
             gains[index] = gain
-        return np.maximum(gains, _LEAST_GAIN)
+        return np.asarray(np.maximum(gains, _LEAST_GAIN), np.float32)
 
     def _add_up(self, frames: NDArray[np.float32]) -> Samples:
         length = len(frames) * HOP
@@ -81,4 +81,4 @@ class Enhancer:
             piece = frames[:, part * HOP : (part + 1) * HOP].reshape(-1)
             total[part * HOP : part * HOP + length] += piece
         self._overlap = total[length:]
-        return total[:length] / _OVERLAP_GAIN
+        return np.asarray(total[:length] / _OVERLAP_GAIN, np.float32)

@@ -61,7 +61,6 @@ class Espeak:
         if self.rate <= 0:
             raise VoiceError("espeak-ng did not start: install the extra again, pip install '.[demo]'")
         self._callback = _Callback(self._take)
-        self._library.espeak_SetSynthCallback(self._callback)
         self._adopt(manner)
 
     def speak(self, question: Speak) -> Spoken:
@@ -69,6 +68,7 @@ class Espeak:
         self._samples.clear()
         self._words.clear()
         text = question.text.encode()
+        self._library.espeak_SetSynthCallback(self._callback)
         failed = self._library.espeak_Synth(
             c_char_p(text), len(text) + 1, 0, _CHARACTER_POSITIONS, 0, _UTF8, byref(c_uint(0)), None
         )

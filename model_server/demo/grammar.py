@@ -116,7 +116,7 @@ def model_folder() -> Path:
 
 
 def _known(words: set[str]) -> dict[str, list[str]]:
-    """What CMUdict, which comes with pocketsphinx, says of `words`; it has several sounds for some and none for others."""
+    """How `words` sound after CMUdict, which comes with pocketsphinx: in several ways, or no way that it knows."""
     known: dict[str, list[str]] = {word: [] for word in words}
     with (model_folder() / "cmudict-en-us.dict").open(encoding="utf-8") as lines:
         for line in lines:

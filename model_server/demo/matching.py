@@ -9,7 +9,8 @@ from difflib import SequenceMatcher
 
 from model_server.demo import numbers
 from model_server.demo.phrasings import Sentence
-from model_server.demo.script import Loaded, Meaning
+from model_server.demo.script import Loaded
+from model_server.demo.script_checks import Meaning
 
 _ENOUGH = 0.84
 _LEAD = 0.03
@@ -103,13 +104,13 @@ class Matcher:
         close = [text for shared, text in by_words[:_CLOSER_LOOKS] if shared > 0]
         return sorted(((SequenceMatcher(None, words, text).ratio(), text) for text in close), reverse=True)
 
-    def _shared(self, given: Iterable[str], text: str) -> float:
-        given = frozenset(given)
-        both = sum(self._weight(word) for word in given & self._words[text])
-        return 2 * both / (sum(map(self._weight, given)) + sum(map(self._weight, self._words[text])))
+    def _shared(self, given: frozenset[str], text: str) -> float:
+        """How much of the rarer words two sentences share, 0 to 1."""
+        words = self._words[text]
+        return 2 * self._weight(given & words) / (self._weight(given) + self._weight(words))
 
-    def _weight(self, word: str) -> float:
-        return self._weights.get(word, 1.0)
+    def _weight(self, words: Iterable[str]) -> float:
+        return sum((self._weights.get(word, 1.0) for word in words), 0.0)
 
 
 def _written_out(word: str) -> str:

@@ -90,4 +90,4 @@ def _digest(piece: bytes) -> bytes:
 
 
 def _samples(piece: bytes) -> Samples:
-    return np.frombuffer(piece, "<i2").astype(np.float32) / 32768
+    return np.asarray(np.frombuffer(piece, "<i2") / 32768, np.float32)

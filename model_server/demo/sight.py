@@ -83,4 +83,4 @@ def moved(before: Look, after: Look) -> bool:
 
 
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return (pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.asarray(pixels @ np.array([0.299, 0.587, 0.114]), np.uint8)

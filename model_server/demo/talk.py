@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -55,9 +55,9 @@ class Talk:
     began: float
     positions: int = 0
     draws: int = 0
-    turn: Turn = Turn()
+    turn: Turn = field(default_factory=Turn)
     lead_in: bytes = b""
-    seen: Seen = Seen()
+    seen: Seen = field(default_factory=Seen)
     asked: tuple[str, ...] = ()
     questions: int = 0
     last_answer: str = ""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_server.demo.ear_messages import Sentence
-from model_server.demo.script import Loaded, Meaning
+from model_server.demo.script import Loaded
+from model_server.demo.script_checks import Meaning
 
 CLARITY_DB = (18.0, 30.0)
 LEAST_SCORE = (-64.5, -72.0)

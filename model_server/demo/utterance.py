@@ -6,6 +6,7 @@ came one by one or all at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ _SPEECH_RANGE_DB = 28
 """Frames this far below the loudest are no speech."""
 _LOUDEST_FRAMES = 15
 _QUIET_SHARE = 0.15
+_LEAST_POWER = 1e-12
 _SETTLED_FRAMES = 60
 """So many frames of speech say enough of level, noise and channel."""
 _MARGIN_FRAMES = 10
@@ -34,7 +36,7 @@ _BITE = HEARING_RATE // 4
 def loudness(samples: Samples) -> Samples:
     """Mean power of each whole 10 ms of `samples`."""
     whole = samples[: len(samples) // _STEP * _STEP].reshape(-1, _STEP)
-    return np.mean(whole * whole, axis=1, dtype=np.float32)
+    return np.asarray(np.mean(whole * whole, axis=1), np.float32)
 
 
 @dataclass
@@ -164,12 +166,13 @@ def _clarity_db(levels: Samples) -> float:
         return 0.0
     ordered = np.sort(levels)
     quiet = float(np.mean(ordered[: max(4, int(len(levels) * _QUIET_SHARE))]))
-    return float(10 * np.log10((float(ordered[-min(_LOUDEST_FRAMES, len(levels))]) + 1e-12) / (quiet + 1e-12)))
+    loud = float(ordered[-min(_LOUDEST_FRAMES, len(levels))])
+    return 10 * math.log10((loud + _LEAST_POWER) / (quiet + _LEAST_POWER))
 
 
 def _threshold(levels: Samples) -> float:
     loudest = np.sort(levels)[-min(_LOUDEST_FRAMES, len(levels))]
-    return float(loudest) * 10.0 ** (-_SPEECH_RANGE_DB / 10)
+    return float(loudest) * math.pow(10, -_SPEECH_RANGE_DB / 10)
 
 
 def _speech_frames(samples: Samples) -> int:

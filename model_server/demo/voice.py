@@ -25,7 +25,7 @@ class Voice:
         await self.worker.start()
 
     async def speak(self, text: str) -> Spoken:
-        """`text` in full; 3 s of speech take about 10 ms. A voice that died is asked once more. Raises `EngineFailed`."""
+        """`text` in full; 3 s of speech take about 10 ms. Raises `EngineFailed`, where a new voice fails as well."""
         try:
             spoken = await self._ask(text)
         except NoAnswer:

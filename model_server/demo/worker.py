@@ -139,7 +139,8 @@ class Worker(Generic[AnswerT]):
         if len(running.answers) >= MOST_WAITING:
             raise NoAnswer(f"{MOST_WAITING} questions wait for the {self._name}")
         loop = asyncio.get_running_loop()
-        future = running.answers[question.number] = loop.create_future()
+        future: asyncio.Future[AnswerT | None] = loop.create_future()
+        running.answers[question.number] = future
         hung = loop.call_later(self._hung_s, self._kill, running)
         future.add_done_callback(lambda _: hung.cancel())
         running.send(question)
@@ -207,8 +208,10 @@ class Worker(Generic[AnswerT]):
         """Hand out answers until the process ends."""
         try:
             while True:
-                message: Any = await self._receive(running.process)
-                future = None if isinstance(message, Ready) else running.answers.pop(message.number, None)
+                message = await self._receive(running.process)
+                if isinstance(message, Ready):
+                    continue
+                future = running.answers.pop(message.number, None)
                 if future is not None and not future.done():
                     future.set_result(message)
         except (EOFError, ValueError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
-from realtime.decoder import Samples
+from realtime.media.decoder import Samples
 from tests.bench.lossy_link import LossyLink
 from tests.bench.sound import room_noise
 from tests.browser import ARGUMENTS, chromium_path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.decoder import Samples
-from realtime.receive import AudioFrame, AudioPacket, AudioReceiver
-from realtime.units import UnitCutter
+from realtime.media.decoder import Samples
+from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver
+from realtime.media.units import UnitCutter
 from tests.bench.measurement import Measurement, Options, Repetitions
 from tests.bench.network import PACKET_S, arrivals, packets
 from tests.bench.sound import FRAME

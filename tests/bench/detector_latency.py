@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.hearing import Hearing
-from realtime.opus import create_decoder
-from realtime.receive import AudioPacket, AudioReceiver
-from realtime.speech import create_detector
+from realtime.media.hearing import Hearing
+from realtime.media.opus import create_decoder
+from realtime.media.receive import AudioPacket, AudioReceiver
+from realtime.media.speech import create_detector
 from tests.bench.measurement import Measurement, Options, Repetitions
 from tests.bench.network import PACKET_S, Sent, arrivals, packets
 from tests.bench.sound import FRAME, room_packets

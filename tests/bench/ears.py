@@ -24,7 +24,8 @@ from model_server.demo.ear_messages import Sentence
 from model_server.demo.engine import DEFAULT_SCRIPT, HEARING_DEADLINE_S
 from model_server.demo.phrasings import expand
 from model_server.demo.recogniser import Recogniser
-from model_server.demo.script import BUILT_IN_SLOTS, Loaded, load
+from model_server.demo.script import Loaded, load
+from model_server.demo.script_checks import BUILT_IN_SLOTS
 from model_server.demo.understanding import understood
 from tests.bench import spoken
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from realtime.decoder import Samples
+from realtime.media.decoder import Samples
 from tests.bench.chromium_call import LOOPBACK, MICROPHONE, PLAYER, ChromiumCall, chromium, open_page
 from tests.bench.gateway import tone_gateway
 from tests.bench.measurement import Measurement, Options, Repetitions

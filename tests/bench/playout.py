@@ -26,7 +26,7 @@ from model_server.protocol import (
 from realtime.frames import AudioMessage, encode_audio
 from realtime.playout import Playout
 from realtime.return_track import ReturnTrack
-from realtime.session_protocol import SessionProtocol
+from realtime.session.protocol import SessionProtocol
 
 CHUNK_MS = 200
 MESSAGE_S = 0.02

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from realtime.decoder import AudioDecoder, Samples
-from realtime.opus import create_decoder
-from realtime.receive import AudioReceiver
-from realtime.speech import DetectorName, EdgeKind, create_detector
-from realtime.units import UnitCutter
+from realtime.media.decoder import AudioDecoder, Samples
+from realtime.media.opus import create_decoder
+from realtime.media.receive import AudioReceiver
+from realtime.media.speech import DetectorName, EdgeKind, create_detector
+from realtime.media.units import UnitCutter
 from tests.realtime.network import FRAME, Arriving, CountingDecoder, lose_share, play, sent
 from tests.realtime.voices import buzz, quiet, sentence
 

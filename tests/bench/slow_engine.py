@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from model_server.protocol import Capabilities, Limits, Opened, Prefill, Prefilled, SessionConfig, Unit
-from realtime.session_protocol import SessionProtocol
+from realtime.session.protocol import SessionProtocol
 from tests.bench.measurement import Measurement, Options, Repetitions
 
 UNITS = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.decoder import Samples
+from realtime.media.decoder import Samples
 from tests.bench.receive import opus_packets
 
 MIC_RATE = 48_000

@@ -12,7 +12,7 @@ import pytest
 from model_server.engine import SpeechChunk, TextChunk
 from model_server.protocol import GenerateOptions
 from realtime.frames import AudioMessage
-from realtime.units import UnitCutter
+from realtime.media.units import UnitCutter
 from tests.bench import __main__ as bench
 from tests.bench import barge_in, clock_slip, detector_latency, leading_silence, mouth_to_ear, report, slow_engine
 from tests.bench.budgets import Budget, load

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from model_server.protocol import SPEECH_RATE
-from tests.e2e.chromium import SPEAKER, chromium, open_page
+from tests.e2e.chromium import SPEAKER, open_page
 from tests.e2e.devices import Devices
 from tests.e2e.sounds import LOUD, likeness, loudest, of_pcm, spoken
 from tests.realtime.voices import sentence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from realtime.refusals import Refusal, ServerFull
+from realtime.web.refusals import Refusal, ServerFull
 
 
 class Clock:

@@ -19,13 +19,13 @@ from model_server.protocol import (
     decode_request,
     encode,
 )
-from realtime.session import (
+from realtime.session.model_session import (
     ModelServerUnavailable,
     ModelSession,
     Recovery,
     SessionState,
 )
-from realtime.session_socket import Address, SocketLost
+from realtime.session.socket import Address, SocketLost
 from tests.realtime.scripted_server import ScriptedServer, ScriptedSession
 
 LOST = object()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtime.decoder import DecodeError, Samples
-from realtime.receive import AudioFrame, AudioPacket, AudioReceiver
+from realtime.media.decoder import DecodeError, Samples
+from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver
 
 FRAME = 320
 """Samples of one packet: 20 ms at 16 kHz."""

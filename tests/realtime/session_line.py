@@ -6,8 +6,8 @@ from collections import deque
 from typing import TypeVar
 
 from model_server.protocol import Prefilled, Reply, Request, SessionConfig, Unit
-from realtime.session_protocol import SessionProtocol
-from realtime.session_reports import Delivery
+from realtime.session.protocol import SessionProtocol
+from realtime.session.reports import Delivery
 from tests.realtime.scripted_server import Context, ScriptedServer, ScriptedSession
 
 

@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from model_server.protocol import Capabilities
-from realtime.app import Gateway, create_app
-from realtime.calls import CallLimits, Calls
-from realtime.metrics import Metrics
-from realtime.offers import OfferRejected
-from realtime.refusals import CallRefused, ModelServerUnavailable, ServerFull
-from realtime.settings import IceServer, Settings
-from realtime.upstream import Readiness
+from realtime.service.metrics import Metrics
+from realtime.service.settings import IceServer, Settings
+from realtime.service.upstream import Readiness
+from realtime.web.app import Gateway, create_app
+from realtime.web.calls import CallLimits, Calls
+from realtime.web.offers import OfferRejected
+from realtime.web.refusals import CallRefused, ModelServerUnavailable, ServerFull
 from tests.realtime.call_doubles import Clock, FactoryDouble, settle
 from tests.realtime.sdp_samples import CALL, MDNS, offer
 

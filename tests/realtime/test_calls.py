@@ -7,11 +7,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from realtime.admission import TICKET_S, Place
-from realtime.calls import CallLimits, Calls, NewCall
-from realtime.metrics import Metrics
-from realtime.offers import OfferRejected
-from realtime.refusals import CallRefused, ModelServerUnavailable, ServerFull, UnknownCall, UnknownTicket, WrongSecret
+from realtime.service.metrics import Metrics
+from realtime.web.admission import TICKET_S, Place
+from realtime.web.calls import CallLimits, Calls, NewCall
+from realtime.web.offers import OfferRejected
+from realtime.web.refusals import (
+    CallRefused,
+    ModelServerUnavailable,
+    ServerFull,
+    UnknownCall,
+    UnknownTicket,
+    WrongSecret,
+)
 from tests.realtime.call_doubles import Clock, FactoryDouble, settle
 from tests.realtime.sdp_samples import CALL
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from realtime import child as child_module
-from realtime.child import ChildUnusable, ModelServerChild, child_command, pause_after
-from realtime.metrics import Metrics
-from realtime.refusals import ModelServerUnavailable
-from realtime.settings import Settings
+from realtime.service import child as child_module
+from realtime.service.child import ChildUnusable, ModelServerChild, child_command, pause_after
+from realtime.service.metrics import Metrics
+from realtime.service.settings import Settings
+from realtime.web.refusals import ModelServerUnavailable
 from tests.realtime.call_doubles import Clock
 
 HEAD = """

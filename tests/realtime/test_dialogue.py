@@ -15,11 +15,11 @@ from realtime.dialogue import MAX_TYPED_ITEMS, MAX_WAIT_UNITS, Dialogue
 from realtime.events import ServerEvent
 from realtime.floor import FloorRules, FloorState
 from realtime.frames import AudioMessage
-from realtime.hearing import Edge
-from realtime.metrics import Metrics
+from realtime.media.hearing import Edge
+from realtime.media.units import CutUnit
 from realtime.playout import Playout
+from realtime.service.metrics import Metrics
 from realtime.speaking import Speaking
-from realtime.units import CutUnit
 
 SECOND_OF_SPEECH = np.full(24_000, 1_000, np.int16).tobytes()
 

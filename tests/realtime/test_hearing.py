@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.decoder import Samples
 from realtime.frames import AUDIO_MESSAGE_SAMPLES
-from realtime.hearing import Edge, Hearing, HearingEvent, InputSilence, UnitClosed
-from realtime.hearing import Samples as Heard
-from realtime.line_check import RESPONSE_NUMBER, LineCheck
-from realtime.receive import AudioPacket, AudioReceiver
-from realtime.speech import EdgeKind, SpeechEdge
+from realtime.media.decoder import Samples
+from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, UnitClosed
+from realtime.media.hearing import Samples as Heard
+from realtime.media.line_check import RESPONSE_NUMBER, LineCheck
+from realtime.media.receive import AudioPacket, AudioReceiver
+from realtime.media.speech import EdgeKind, SpeechEdge
 
 FRAME = 320
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from model_server.protocol import TextItem
 from realtime.held import HeldUnits
-from realtime.units import CutUnit
+from realtime.media.units import CutUnit
 
 
 def unit(second: int, *, voiced: bool = False, picture: bytes | None = None) -> CutUnit:

@@ -14,9 +14,9 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
-from realtime.key_frames import MAX_BYTES, MAX_FRAMES, KeyFrame, KeyFrameAssembler, VideoPacket
-from realtime.pictures import read_jpeg_header
-from realtime.stills import StillError, key_frame_to_jpeg
+from realtime.media.key_frames import MAX_BYTES, MAX_FRAMES, KeyFrame, KeyFrameAssembler, VideoPacket
+from realtime.media.pictures import read_jpeg_header
+from realtime.media.stills import StillError, key_frame_to_jpeg
 from tests.realtime.images import frame_of, pixels_of
 
 CODECS = ["VP8", "H264"]

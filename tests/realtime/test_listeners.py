@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from realtime.listeners import ListenError, open_listeners
-from realtime.settings import Settings
+from realtime.service.listeners import ListenError, open_listeners
+from realtime.service.settings import Settings
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from realtime import logs
+from realtime.service import logs
 
 
 @pytest.fixture(autouse=True)

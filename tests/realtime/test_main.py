@@ -72,7 +72,7 @@ async def test_it_says_where_to_go_serves_and_ends_when_told(tmp_path: Path, num
         address = re.search(r"http://localhost:\d+", text)
         assert address is not None
         assert re.search(r"https://localhost:\d+", text)
-        assert re.search(r"([0-9A-F]{2}:){15}[0-9A-F]{2}", text), "the fingerprint to compare"
+        assert re.search(r"([0-9A-F]{2} ){7}[0-9A-F]{2}", text), "the fingerprint to compare"
         async with httpx.AsyncClient(base_url=address[0], trust_env=False) as client:
             assert (await client.get("/readyz")).status_code == 200
             assert (await client.get("/v1/config")).json()["engine"]["engine"] == "echo"

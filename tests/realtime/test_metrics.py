@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime.metrics import Metrics
+from realtime.service.metrics import Metrics
 
 
 def test_every_measure_comes_out_with_its_description() -> None:

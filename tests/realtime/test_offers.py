@@ -7,7 +7,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.offers import MAX_CANDIDATES, MAX_MEDIA, OfferRejected, check_offer
+from realtime.web.offers import MAX_CANDIDATES, MAX_MEDIA, OfferRejected, check_offer
 from tests.realtime.sdp_samples import CALL, FINGERPRINT, HOST, MDNS, TRANSPORT, offer
 
 _A_FINGERPRINT = f"a=fingerprint:{FINGERPRINT}"

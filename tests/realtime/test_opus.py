@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from realtime import opus
-from realtime.av_opus import AvOpusDecoder, Decimator
-from realtime.conceal import FADE_SAMPLES, WaveformConcealer
-from realtime.decoder import AudioDecoder, DecodeError, Samples
-from realtime.opus import OpusDecoder, OpusUnavailable, create_decoder
+from realtime.media import opus
+from realtime.media.av_opus import AvOpusDecoder, Decimator
+from realtime.media.conceal import FADE_SAMPLES, WaveformConcealer
+from realtime.media.decoder import AudioDecoder, DecodeError, Samples
+from realtime.media.opus import OpusDecoder, OpusUnavailable, create_decoder
 from tests.bench.receive import opus_packets
 from tests.realtime.voices import buzz
 

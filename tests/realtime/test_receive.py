@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realtime.receive import AudioFrame, AudioReceiver, FrameKind
+from realtime.media.receive import AudioFrame, AudioReceiver, FrameKind
 from tests.realtime.network import (
     CONCEALED,
     FRAME,

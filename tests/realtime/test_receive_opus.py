@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.av_opus import AvOpusDecoder
-from realtime.decoder import AudioDecoder, Samples
-from realtime.opus import OpusDecoder
-from realtime.receive import AudioReceiver, FrameKind
+from realtime.media.av_opus import AvOpusDecoder
+from realtime.media.decoder import AudioDecoder, Samples
+from realtime.media.opus import OpusDecoder
+from realtime.media.receive import AudioReceiver, FrameKind
 from tests.bench.receive import opus_packets
 from tests.realtime.network import Arriving, assert_gapless, frames_of, line_of, lose_share, play, sent
 from tests.realtime.voices import buzz

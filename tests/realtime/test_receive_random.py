@@ -8,8 +8,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.receive import MAX_AHEAD, MAX_FILL, AudioReceiver, FrameKind
-from realtime.reorder import DEPTH
+from realtime.media.receive import MAX_AHEAD, MAX_FILL, AudioReceiver, FrameKind
+from realtime.media.reorder import DEPTH
 from tests.realtime.network import (
     FRAME,
     FRAME_S,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.reorder import DEPTH, WAIT_S, Arrival, ReorderBuffer
+from realtime.media.reorder import DEPTH, WAIT_S, Arrival, ReorderBuffer
 
 
 def sequences(buffer: ReorderBuffer[int], now: float) -> list[tuple[int, int]]:

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 import certs
-from realtime.child import ChildUnusable
-from realtime.listeners import open_listeners
-from realtime.metrics import Metrics
-from realtime.service import Start, host_names, serve, tls_context
-from realtime.settings import Settings
-from realtime.upstream import ModelServer
+from realtime.service.child import ChildUnusable
+from realtime.service.listeners import open_listeners
+from realtime.service.metrics import Metrics
+from realtime.service.serving import Start, host_names, serve, tls_context
+from realtime.service.settings import Settings
+from realtime.service.upstream import ModelServer
 from tests.realtime.call_doubles import FactoryDouble
 from tests.realtime.sdp_samples import CALL
 

@@ -20,7 +20,7 @@ from model_server.protocol import (
     Text,
     encode,
 )
-from realtime.session import (
+from realtime.session.model_session import (
     ModelServerGarbage,
     ModelServerUnavailable,
     ModelSession,
@@ -28,7 +28,7 @@ from realtime.session import (
     SessionRefused,
     SessionState,
 )
-from realtime.session_socket import Address
+from realtime.session.socket import Address
 from tests.realtime.memory_server import Ear, House, MemoryAddress, MemoryWire, opened
 from tests.realtime.scripted_server import ScriptedServer
 from tests.realtime.session_line import unit, unit_step
@@ -337,7 +337,7 @@ async def test_closing_while_it_recovers_ends_at_once() -> None:
 
 
 async def test_closing_does_not_wait_for_a_server_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.session.CLOSE_S", 0.01)
+    monkeypatch.setattr("realtime.session.model_session.CLOSE_S", 0.01)
     house = House()
     async with opened(house):
         house.wire.stuck.clear()

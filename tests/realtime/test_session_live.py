@@ -28,15 +28,15 @@ from model_server.protocol import (
     Text,
     encode,
 )
-from realtime.session import (
+from realtime.session.model_session import (
     ModelServerGarbage,
     ModelServerUnavailable,
     ModelSession,
     SessionRefused,
     SessionState,
 )
-from realtime.session_socket import Address as Where
-from realtime.session_socket import Connect, Wire, connect_websocket
+from realtime.session.socket import Address as Where
+from realtime.session.socket import Connect, Wire, connect_websocket
 from tests.model_server.samples import TURNS
 from tests.model_server.test_live_server import live
 from tests.model_server.wire import TOKEN
@@ -256,7 +256,7 @@ async def test_a_server_that_speaks_another_protocol_is_told(answer: str | bytes
 
 
 async def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.session_socket.ANSWER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("realtime.session.socket.ANSWER_TIMEOUT_S", 0.01)
 
     async def keep_silent(connection: ServerConnection) -> None:
         await connection.wait_closed()

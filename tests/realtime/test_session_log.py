@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_server.protocol import PictureItem, SessionConfig, TextItem, Unit
-from realtime.session_log import ConfigEntry, Entry, ItemEntry, Place, ReplyEntry, SessionLog, item_bytes
+from realtime.session.log import ConfigEntry, Entry, ItemEntry, Place, ReplyEntry, SessionLog, item_bytes
 
 PICTURE = bytes(1_000)
 AUDIO = bytes(100)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from model_server.protocol import Cancelled, Done, Error, Prefilled, SessionConfig, Speech, Started, Text
-from realtime.pipeline import MAX_WAITING
-from realtime.session_reports import Delivery, Returned
+from realtime.session.pipeline import MAX_WAITING
+from realtime.session.reports import Delivery, Returned
 from tests.realtime.scripted_server import digest
 from tests.realtime.session_line import Line, unit, unit_step
 

@@ -16,7 +16,7 @@ from model_server.protocol import (
     Started,
     Text,
 )
-from realtime.session_reports import Returned, SessionError
+from realtime.session.reports import Returned, SessionError
 from tests.realtime.scripted_server import SPOILT, kept_words
 from tests.realtime.session_line import Line, only, reply_to, seqs, unit, unit_step
 

@@ -18,8 +18,8 @@ from model_server.protocol import (
     Update,
     Updated,
 )
-from realtime.pipeline import MAX_WAITING
-from realtime.session_reports import BacklogFull, SessionError
+from realtime.session.pipeline import MAX_WAITING
+from realtime.session.reports import BacklogFull, SessionError
 from tests.realtime.scripted_server import SPOILT
 from tests.realtime.session_line import Line, only, reply_to, seqs, unit, unit_step
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from realtime.configuration import ConfigurationError, load, unknown_variables
 from realtime.floor import FloorRules
-from realtime.options import options
-from realtime.settings import Settings
+from realtime.service.configuration import ConfigurationError, load, unknown_variables
+from realtime.service.options import options
+from realtime.service.settings import Settings
 
 Said = Callable[..., Settings]
 """`load`, given flags, and variables by keyword."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.receive import AudioFrame, FrameKind
-from realtime.silent_input import SILENT_AFTER, SilentInput
+from realtime.media.receive import AudioFrame, FrameKind
+from realtime.media.silent_input import SILENT_AFTER, SilentInput
 
 FRAME = 320
 FRAMES = SILENT_AFTER // FRAME

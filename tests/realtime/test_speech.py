@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from realtime.decoder import Samples
-from realtime.speech import (
+from realtime.media.decoder import Samples
+from realtime.media.speech import (
     FLOOR_DB,
     DetectorName,
     DetectorPool,

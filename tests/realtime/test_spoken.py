@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_server.protocol import Speech, WordMark
-from realtime.spoken import SpokenText
+from realtime.session.spoken import SpokenText
 
 TEXT = "The quick brown fox"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.decoder import Samples
-from realtime.units import CutGone, CutUnit, UnitCutter
+from realtime.media.decoder import Samples
+from realtime.media.units import CutGone, CutUnit, UnitCutter
 
 SECOND = 16_000
 

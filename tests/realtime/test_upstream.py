@@ -12,9 +12,9 @@ import uvicorn
 
 from model_server.app import AppSettings, create_app
 from model_server.registry import create_engine
-from realtime.metrics import Metrics
-from realtime.refusals import ModelServerUnavailable
-from realtime.upstream import PROBE_READY_S, PROBE_UNREADY_S, RemoteModelServer
+from realtime.service.metrics import Metrics
+from realtime.service.upstream import PROBE_READY_S, PROBE_UNREADY_S, RemoteModelServer
+from realtime.web.refusals import ModelServerUnavailable
 
 
 class _Server(uvicorn.Server):

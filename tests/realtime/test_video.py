@@ -15,8 +15,8 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from aiortc.rtp import RtpPacket
 from structlog.testing import capture_logs
 
-from realtime.pictures import read_jpeg_header
-from realtime.video import CODECS, JITTER_BUFFER, KEY_FRAME_EVERY_S, AudioTap, KeyFrameTap
+from realtime.media.pictures import read_jpeg_header
+from realtime.media.video import CODECS, JITTER_BUFFER, KEY_FRAME_EVERY_S, AudioTap, KeyFrameTap
 
 TIMEOUT_S = 20.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from realtime.decoder import Samples
+from realtime.media.decoder import Samples
 
 RATE = 16_000
 _ESPEAK_RATE = 22_050

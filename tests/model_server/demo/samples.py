@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import soxr
 from PIL import Image
 
 from model_server.demo.engine import DEFAULT_SCRIPT, DemoEngine
-from model_server.demo.espeak import Espeak
 from model_server.demo.script import Loaded, load
-from model_server.demo.voice_messages import Manner, Speak
+from model_server.demo.voice import COMMAND
+from model_server.demo.voice_messages import Manner, Speak, Spoken, Warm
+from model_server.demo.worker import Ready, frame, read_frame
 from model_server.protocol import HEARING_RATE, UNIT_MULTIPLE, UNIT_SAMPLES, Unit
 
 NOON = datetime(2026, 11, 22, 12, 5, tzinfo=UTC)
+
+
+TEXTS = (
+    "what can you do",
+    "who are you",
+    "are you a robot",
+    "what should we do now",
+    "what colour do you see",
+)
+"""Sentences of the default script that its voice says clearly enough for its ear."""
 
 
 class StandingClock:
@@ -42,14 +55,20 @@ def assistant() -> Loaded:
 
 
 @cache
-def _espeak() -> Espeak:
-    return Espeak(Manner())
+def all_spoken() -> dict[str, Spoken]:
+    """Everything in `TEXTS`, by the process that speaks: it says the same in the same way each time."""
+    questions = [Speak(number, text) for number, text in enumerate(TEXTS)]
+    said = b"".join(map(frame, [Warm(Manner()), *questions]))
+    answers = io.BytesIO(subprocess.run(COMMAND, input=said, capture_output=True, check=True).stdout)
+    assert isinstance(read_frame(answers, msgspec.msgpack.Decoder(Ready)), Ready)
+    spoken = msgspec.msgpack.Decoder(Spoken)
+    return {text: answer for text in TEXTS if (answer := read_frame(answers, spoken)) is not None}
 
 
 @cache
 def speech(text: str, noise: float = 12.0) -> bytes:
-    """`text` spoken, PCM16 16 kHz in faint noise, with half a second of quiet on either side."""
-    spoken = _espeak().speak(Speak(1, text))
+    """One of `TEXTS` spoken, PCM16 16 kHz in faint noise, with half a second of quiet on either side."""
+    spoken = all_spoken()[text]
     voice = np.frombuffer(spoken.pcm, np.int16).astype(np.float32)
     samples = soxr.resample(voice, spoken.rate, HEARING_RATE) * 0.3
     quiet = np.zeros(HEARING_RATE // 2, np.float32)

@@ -10,7 +10,7 @@ TURNS = (
     turn("what can you do"),
     (TextItem(text="How fast are you?"),),
     (PictureItem(jpeg=picture(RED)), TextItem(text="what colour do you see")),
-    turn("tell me something interesting", (picture(BLUE),)),
+    turn("what should we do now", (picture(BLUE),)),
 )
 REJECTED = (
     PictureItem(jpeg=JPEG),

@@ -27,7 +27,7 @@ def grow(recogniser: Recogniser, turn: list[bytes]) -> list[Words]:
 
 
 def test_what_is_heard_depends_on_the_pieces_alone(recogniser: Recogniser) -> None:
-    first, second = pieces("what can you do"), pieces("tell me about yourself")
+    first, second = pieces("what can you do"), pieces("who are you")
     fresh = {text: Recogniser(assistant().grammar, 1).finish(turn) for text, turn in (("1", first), ("2", second))}
     assert [words.text for words in fresh["1"]] == ["what can you do"]
     for _ in range(2):
@@ -37,7 +37,7 @@ def test_what_is_heard_depends_on_the_pieces_alone(recogniser: Recogniser) -> No
 
 
 def test_turns_that_interleave_do_not_touch_each_other(recogniser: Recogniser) -> None:
-    turns = [pieces(text) for text in ("what can you do", "tell me about yourself", "are you a real person")]
+    turns = [pieces(text) for text in ("what can you do", "who are you", "are you a robot")]
     alone = [recogniser.finish(turn) for turn in turns]
     under_way = [recogniser.follow(turn) for turn in turns]
     while under_way:
@@ -55,14 +55,14 @@ def test_a_turn_may_end_while_it_is_followed(recogniser: Recogniser) -> None:
 
 
 def test_another_end_of_the_same_turn(recogniser: Recogniser) -> None:
-    turn = pieces("tell me about yourself")
+    turn = pieces("who are you")
     recogniser.finish([*turn[:-1], turn[-1][:6_400]])
     assert recogniser.finish(turn) == Recogniser(assistant().grammar, 1).finish(turn)
 
 
 def test_sentences_apart_are_heard_apart(recogniser: Recogniser) -> None:
-    turn = [speech("what can you do"), GAP, speech("tell me about yourself")]
-    assert [words.text for words in recogniser.finish(turn)] == ["what can you do", "tell me about yourself"]
+    turn = [speech("what can you do"), GAP, speech("who are you")]
+    assert [words.text for words in recogniser.finish(turn)] == ["what can you do", "who are you"]
 
 
 @pytest.mark.parametrize(

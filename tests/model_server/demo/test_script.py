@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from model_server.demo.engine import DEFAULT_SCRIPT, DemoEngine
-from model_server.demo.script import ScriptError, load
+from model_server.demo.script import load
+from model_server.demo.script_file import ScriptError
 from tests.model_server.demo.samples import assistant
 
 GOOD = """\

@@ -104,7 +104,7 @@ async def test_time_and_date(person: Person) -> None:
 
 
 async def test_speech_and_text_reach_the_same_answer(person: Person) -> None:
-    assert await person.say("tell me about yourself") == await person.type("tell me about yourself")
+    assert await person.say("who are you") == await person.type("who are you")
 
 
 async def test_speech_is_transcribed_as_a_sentence(person: Person) -> None:
@@ -210,7 +210,7 @@ async def test_the_next_suggestions_can_be_asked(person: Person) -> None:
 
 async def test_speech_after_typed_text_counts(person: Person) -> None:
     await person.session.streaming_prefill(TextItem(text="tell me a joke"))
-    assert "Ada" in await person.say("tell me about yourself")
+    assert "Ada" in await person.say("who are you")
 
 
 async def test_typed_text_survives_speech_that_is_not_understood(person: Person) -> None:

@@ -1,0 +1,1 @@
+"""What comes in: packets, frames, speech edges, units and pictures."""

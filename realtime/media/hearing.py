@@ -1,0 +1,128 @@
+"""What comes in of one call: packets become frames, frames become speech edges and units. Sans-I/O.
+
+The detector looks at every frame as it arrives; a unit is closed each second. One place turns the receive path's frames
+into everything the call needs, so that detector, units and line check see the very same samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_server.protocol import HEARING_RATE
+from realtime.held import PRE_ROLL_SAMPLES
+from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver
+from realtime.media.silent_input import SilentInput
+from realtime.media.speech import EdgeKind, SpeechDetector
+from realtime.media.units import CutUnit, UnitCutter
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The person's speech started or ended at sample `position`, which arrived at time `at` (seconds)."""
+
+    started: bool
+    position: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnitClosed:
+    """A full second is complete, `late_ms` after its last sample was due by the call's clock."""
+
+    unit: CutUnit
+    late_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class InputSilence:
+    """A live microphone has delivered only zeros for a while, or is back (`silent` false)."""
+
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The frame itself, for the line check. PCM16 mono 16 kHz."""
+
+    pcm: npt.NDArray[np.int16]
+
+
+HearingEvent = Edge | UnitClosed | InputSilence | Samples
+
+
+class Hearing:
+    """Everything one call hears. `now` is seconds of the call's monotonic clock."""
+
+    def __init__(self, receiver: AudioReceiver, detector: SpeechDetector, now: float) -> None:
+        self.receiver = receiver
+        self.cutter = UnitCutter()
+        self._detector = detector
+        self._silent_input = SilentInput()
+        self._position = 0
+        self._epoch = now
+
+    @property
+    def position(self) -> int:
+        """Samples of the call so far."""
+        return self._position
+
+    def packet(self, packet: AudioPacket, now: float) -> list[HearingEvent]:
+        """One RTP packet of the microphone arrived."""
+        return self._frames(self.receiver.receive(packet, now), now)
+
+    def tick(self, now: float) -> list[HearingEvent]:
+        """Time has passed: gaps are filled so that units keep coming."""
+        return self._frames(self.receiver.tick(now), now)
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` is due."""
+        return self.receiver.deadline
+
+    def still(self, jpeg: bytes) -> None:
+        """The newest picture of the camera; it goes into the unit that is open."""
+        self.cutter.picture(jpeg)
+
+    def cut_turn(self) -> CutUnit | None:
+        """Close the turn here: its last, short unit, None when the turn's last unit is already out."""
+        return self.cutter.cut_turn()
+
+    def _frames(self, frames: list[AudioFrame], now: float) -> list[HearingEvent]:
+        events: list[HearingEvent] = []
+        for frame in frames:
+            events.extend(self._frame(frame, now))
+        return events
+
+    def _frame(self, frame: AudioFrame, now: float) -> list[HearingEvent]:
+        events: list[HearingEvent] = [Samples(frame.samples)]
+        self._position = frame.position + len(frame.samples)
+        silence = self._silent_input.feed(frame)
+        if silence is not None:
+            events.append(InputSilence(silence))
+        events.extend(self._edges(frame, now))
+        for unit in self.cutter.append(frame.samples):
+            events.append(UnitClosed(unit, self._late_ms(unit, now)))
+        return events
+
+    def _edges(self, frame: AudioFrame, now: float) -> list[HearingEvent]:
+        edges: list[HearingEvent] = []
+        for edge in self._detector.feed(frame.samples):
+            started = edge.kind is EdgeKind.STARTED
+            at = now - max(0, self._position - edge.position) / HEARING_RATE
+            edges.append(Edge(started, edge.position, at))
+            if started:
+                self.cutter.voice_from(max(0, edge.position - PRE_ROLL_SAMPLES))
+            else:
+                self.cutter.voice_until(edge.position)
+        return edges
+
+    def _late_ms(self, unit: CutUnit, now: float) -> float:
+        due = self._epoch + unit.end / HEARING_RATE
+        if due > now:
+            # The sender's clock runs ahead of ours, or the first packets came in a burst: that is our new zero.
+            self._epoch -= due - now
+            return 0.0
+        return (now - due) * 1000

@@ -1,0 +1,1 @@
+"""The process: settings, ports, the model server's child, logs and metrics."""

@@ -1,0 +1,1 @@
+"""The HTTP side: routes, who may call, the table of calls and the waiting line."""

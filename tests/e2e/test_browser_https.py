@@ -1,0 +1,64 @@
+"""What another device on the network does: trust the certificate, open the page with HTTPS, call."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from certs import Bundle, ensure
+from tests.e2e.chromium import open_page
+from tests.service import Service, running_service
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(folder: Path) -> AsyncIterator[Service]:
+    async with running_service("--engine", "echo", "--no-greeting", certificates=folder) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def bundle(service: Service, folder: Path) -> Bundle:
+    """The certificates that the service made when it started."""
+    return ensure(folder)
+
+
+async def test_the_install_page_gives_what_the_https_page_needs(service: Service, bundle: Bundle, tmp_path: Path):
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = await client.get(f"http://127.0.0.1:{service.ports['install']}/")
+        authority = await client.get(f"http://127.0.0.1:{service.ports['install']}/ca.crt")
+    assert page.status_code == authority.status_code == 200
+    assert bundle.fingerprint_sha256.replace(":", "").lower() in page.text.replace(":", "").replace(" ", "").lower()
+    trusting = ssl.create_default_context(cadata=authority.content)
+    async with httpx.AsyncClient(verify=trusting, trust_env=False) as client:
+        answer = await client.get(f"https://localhost:{service.ports['https']}/")
+    assert answer.status_code == 200
+    assert "<title>Call the assistant</title>" in answer.text
+
+
+async def test_a_stranger_does_not_trust_it(service: Service):
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.get(f"https://localhost:{service.ports['https']}/")
+
+
+async def test_a_call_with_https_by_an_address_of_the_network(service: Service, bundle: Bundle, browser: Browser):
+    address = next(name for name in bundle.names if name.count(".") == 3 and not name.startswith("127."))
+    async with open_page(browser, f"https://{address}:{service.ports['https']}") as call:
+        assert await call.ask("window.isSecureContext")
+        await call.call()
+        await call.type_in("good morning")
+        await call.reads("good morning")
+        assert await call.complaints() == []
