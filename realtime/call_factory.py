@@ -12,7 +12,7 @@ from model_server.protocol import SessionConfig
 from realtime.call import Call, CallOptions
 from realtime.floor import FloorRules
 from realtime.media.speech import DetectorPool, SpeechDetector, create_detector
-from realtime.peer import prepare_ice
+from realtime.peer import prepare_connections
 from realtime.service.metrics import Metrics
 from realtime.service.settings import Settings
 from realtime.service.upstream import ModelServer
@@ -48,7 +48,7 @@ class SessionCalls:
     """`realtime.web.admission.CallFactory` over a model server."""
 
     def __init__(self, settings: Settings, metrics: Metrics, model_server: ModelServer) -> None:
-        prepare_ice(loopback_candidates=settings.loopback_candidates)
+        prepare_connections(loopback_candidates=settings.loopback_candidates)
         self._metrics = metrics
         self._model_server = model_server
         self._floor = settings.floor

@@ -17,6 +17,7 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
 from realtime.media.video import AudioTap, KeyFrameTap
+from realtime.sctp import prepare_timers, raise_window
 from realtime.web.offers import OfferRejected
 
 log = structlog.get_logger(__name__)
@@ -50,8 +51,9 @@ class PeerOwner(Protocol):
     def on_lost(self, reason: str) -> None: ...
 
 
-def prepare_ice(*, loopback_candidates: bool) -> None:
-    """Set aioice's process-wide behaviour: quick consent loss, and loopback addresses as candidates for tests."""
+def prepare_connections(*, loopback_candidates: bool) -> None:
+    """Set what holds for every connection of the process: timers, and loopback addresses as candidates for tests."""
+    prepare_timers()
     aioice.ice.CONSENT_INTERVAL = CONSENT_INTERVAL_S
     aioice.ice.CONSENT_FAILURES = CONSENT_FAILURES
     if loopback_candidates:
@@ -79,6 +81,7 @@ class Peer:
         """The SDP answer to a checked offer. Raises `OfferRejected` when aiortc cannot make sense of it."""
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+            raise_window(self._connection)
             self._choose_opus()
             self._offer_return_track()
             answer = await self._connection.createAnswer()

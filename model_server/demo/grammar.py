@@ -81,7 +81,7 @@ class UnknownWords(ValueError):
         self.words = words
         super().__init__(
             f"no pronunciation for {', '.join(words)}: write them otherwise, or say how they sound in the section "
-            f"pronunciations, e.g. {words[0]}: [K AH L ER]"
+            f"pronunciations, e.g. {words[0]}: [W IY L AE N]"
         )
 
 

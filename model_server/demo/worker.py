@@ -19,6 +19,7 @@ import structlog
 from model_server.engine import EngineFailed
 
 START_S = 20.0
+END_S = 2.0
 MOST_WAITING = 64
 """Questions that may wait for an answer; one more is refused."""
 MOST_BYTES = 16 * 1024 * 1024
@@ -77,10 +78,7 @@ class _Running(Generic[AnswerT]):
     process: asyncio.subprocess.Process
     answers: dict[int, asyncio.Future[AnswerT | None]] = field(default_factory=dict)
     reading: asyncio.Task[None] | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self.reading is not None and not self.reading.done()
+    ended: bool = False
 
     def send(self, message: object) -> None:
         stdin = self.process.stdin
@@ -164,7 +162,7 @@ class Worker(Generic[AnswerT]):
 
     def _answering(self) -> _Running[AnswerT] | None:
         """The process, if it answers; one that ended is replaced in the background."""
-        if self._running is not None and not self._running.alive:
+        if self._running is not None and self._running.ended:
             self._running = None
             _log.warning("worker_restarts", worker=self._name)
             self._start()
@@ -217,6 +215,7 @@ class Worker(Generic[AnswerT]):
         except (EOFError, ValueError) as error:
             _log.info("worker_ended", worker=self._name, reason=type(error).__name__)
         finally:
+            running.ended = True
             for future in running.answers.values():
                 if not future.done():
                     future.set_result(None)
@@ -242,8 +241,12 @@ async def _end(running: _Running[Any]) -> None:
 
 
 async def _end_process(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    if process.returncode is None:
+    """Let the process end itself, which it does when its stdin closes, or else end it."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(END_S):
+            await process.wait()
+    except TimeoutError:
         process.kill()
-    await process.wait()
+        await process.wait()

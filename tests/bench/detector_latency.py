@@ -98,11 +98,10 @@ def recovery(payloads: Sequence[bytes], seconds: int, seed: int) -> float:
 
     Packets after the loss come in order and without jitter; only waiting counts, no work.
     """
-    rng = np.random.default_rng(seed)
-    count = round(seconds / PACKET_S)
-    lossy = list(packets(count, loss=0.05, rng=rng))
-    calm = [Sent(index, index * PACKET_S) for index in range(count, count + 250)]
-    last = max(packet.index for packet in lossy if packet.at is None) * PACKET_S
+    sent = list(packets(round(seconds / PACKET_S), loss=0.05, rng=np.random.default_rng(seed)))
+    last_lost = max(packet.index for packet in sent if packet.at is None)
+    lossy, last = sent[: last_lost + 1], last_lost * PACKET_S
+    calm = [Sent(index, index * PACKET_S) for index in range(last_lost + 1, last_lost + 251)]
     found = waits(payloads, [*lossy, *calm]).values()
     late = [
         wait.arrived + wait.waited_ms / 1000 for wait in found if wait.arrived >= last and wait.waited_ms > LOSS_FREE_MS

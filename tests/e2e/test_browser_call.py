@@ -87,6 +87,7 @@ async def test_typed_and_tapped_sentences_are_answered_and_a_second_call_too(ser
 async def test_the_stop_button_stops(service: Service, browser: Browser):
     async with open_page(browser, service.url) as call:
         await call.call()
+        await call.begins("Hello")
         await call.type_in("tell me a story")
         await call.begins(STORY)
         await call.button("Stop").click()
@@ -102,7 +103,7 @@ async def test_a_call_needs_no_mouse(service: Service, browser: Browser):
     async with open_page(browser, service.url) as call:
         await focus(call, "call")
         await call.page.keyboard.press("Enter")
-        await call.connected()
+        await call.begins("Hello")
         await focus(call, "sentence")
         await call.page.keyboard.type("tell me a story")
         await call.page.keyboard.press("Enter")

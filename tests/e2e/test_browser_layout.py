@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from tests.e2e.chromium import CallPage, open_page
 from tests.e2e.devices import Devices
@@ -61,13 +61,15 @@ async def test_nothing_is_below_the_fold(call: CallPage, screen: str, tmp_path: 
     await call.page.set_viewport_size({"width": width, "height": height})
     for scheme in ("light", "dark"):
         await call.page.emulate_media(color_scheme=scheme)
-        await call.page.screenshot(path=tmp_path / f"{width}-{scheme}.png")
+        await call.page.screenshot(path=tmp_path / f"{width}-{scheme}.png", animations="disabled")
     layout = await call.page.evaluate(BOXES, CONTROLS)
     outside = {name: box for name, box in layout["boxes"].items() if not within(box, width, height)}
     assert outside == {}
     assert overlapping(layout["boxes"]) == []
     assert layout["captions"] >= 60
     assert not layout["scrolls"]
+    for name in ("Mute", "Camera", "Stop", "Hang up", "Send"):
+        await expect(call.button(name)).to_be_visible()
 
 
 def within(box: list[float], width: int, height: int) -> bool:

@@ -6,11 +6,12 @@ from tests.model_server.demo.samples import BLUE, RED, patient_engine, picture, 
 from tests.model_server.samples import JPEG
 from tests.model_server.socket_conformance import SocketConformance
 
+SILENCE = bytes(32_000)
 TURNS = (
-    turn("what can you do"),
+    turn("are you a robot"),
     (TextItem(text="How fast are you?"),),
     (PictureItem(jpeg=picture(RED)), TextItem(text="what colour do you see")),
-    turn("what should we do now", (picture(BLUE),)),
+    (Unit(audio=SILENCE, pictures=[picture(BLUE)], voiced=False), TextItem(text="Who are you?")),
 )
 REJECTED = (
     PictureItem(jpeg=JPEG),
