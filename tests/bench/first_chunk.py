@@ -28,11 +28,11 @@ async def one_reply(call: ChromiumCall) -> float:
 
 
 async def measure(options: Options) -> Repetitions:
-    """Forty replies of one call, after two that settle it."""
+    """Thirty replies of one call, after two that settle it."""
     async with tone_gateway() as gateway, chromium() as browser, open_page(browser, gateway.url) as call:
         await call.call()
         await call.watch()
-        found = [await one_reply(call) for _ in range(2 + options.times(40, 8))]
+        found = [await one_reply(call) for _ in range(2 + options.times(30, 8))]
     return {"first_chunk": found[2:]}
 
 

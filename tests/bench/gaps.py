@@ -18,7 +18,7 @@ LOSSES = (1, 3)
 
 ROUND_TRIPS = (20, 100, 200)
 SETTLE_MS = 2_500
-LISTEN_MS = 15_000
+LISTEN_MS = 12_000
 
 
 async def gaps(browser: Browser, gateway: Gateway, loss: int, rtt_ms: int, listen_ms: int) -> list[float]:

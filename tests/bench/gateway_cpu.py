@@ -17,7 +17,7 @@ from tests.service import ROOT
 FEW, MANY = 10, 40
 SPEAKING_SHARE = 0.3
 SETTLE_S = 3.0
-WINDOW_S = 6.0
+WINDOW_S = 5.0
 START_TIMEOUT_S = 90
 WORST_LAG_MS = 30.0
 """A load generator that is later than this measures itself."""

@@ -9,7 +9,7 @@ from tests.bench.gateway import tone_gateway
 from tests.bench.measurement import Measurement, Options, Repetitions
 
 SETTLE_MS = 3_000
-WINDOW_MS = 4_000
+WINDOW_MS = 3_000
 
 
 async def kilobits(call: ChromiumCall) -> tuple[float, float]:
