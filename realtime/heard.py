@@ -11,7 +11,7 @@ from model_server.protocol import SPEECH_RATE
 
 SAMPLES_PER_MS = SPEECH_RATE // 1000
 
-EXTRAPOLATION_MS = 400
+EXTRAPOLATION_MS = 1_000
 """How far real time may carry the position beyond the last report: a page that falls silent stops us."""
 
 ROUNDING_S = 50e-6

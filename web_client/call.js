@@ -164,6 +164,9 @@ export class Call extends EventTarget {
     this.conversation = conversation;
     conversation.addEventListener("flush", () => this.speaker.mute());
     conversation.addEventListener("audible", () => this.speaker.unmute());
+    // A hold that comes to nothing loses what is on its way through the loopback; a hold that is heard late is worse.
+    conversation.addEventListener("hold", () => this.speaker.mute());
+    conversation.addEventListener("resume", () => this.speaker.unmute());
     for (const type of ["signal", "suggestions", "notice", "captions"]) {
       conversation.addEventListener(type, (event) => this.#emit(type, detailOf(event)));
     }

@@ -161,12 +161,14 @@ export class Conversation extends EventTarget {
     const reply = this.#find(event.response_id);
     if (reply === undefined || reply.final) return;
     this.player.pause(reply.number);
+    if (reply.audible) this.dispatchEvent(new Event("hold"));
     this.#signal({ type: "paused" });
   }
 
   /** @param {ServerEvent} event */
   resumed(event) {
     this.player.resume();
+    this.dispatchEvent(new Event("resume"));
     if (this.#find(event.response_id)?.audible) this.#signal({ type: "speaking" });
   }
 

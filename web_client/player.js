@@ -33,7 +33,7 @@ const SAMPLES_PER_MS = SPEECH_RATE / 1000;
 export class Player extends EventTarget {
   /** @type {Map<number, Track>} responses not final yet */
   #tracks = new Map();
-  #flushed = 0;
+  #flushed = -1;
   #concealedMs = 0;
   #playedMs = 0;
   /** @type {Partial<import("./speech-source.js").Progress>} */

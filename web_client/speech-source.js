@@ -9,6 +9,9 @@
 import { Concealment } from "./concealment.js";
 import { Placement } from "./placement.js";
 
+/** No response: their numbers begin at 0, the line check. */
+const NONE = -1;
+
 /** Buffered samples before a response starts or goes on: 20 ms, up to 80 ms on a network that makes us run dry. */
 const PREBUFFER = 480;
 const PREBUFFER_STEP = 480;
@@ -41,9 +44,9 @@ export class SpeechSource {
   /** @type {Ending[]} */
   #endings = [];
   #concealment = new Concealment();
-  #flushed = 0;
+  #flushed = NONE;
   #gain = 1;
-  #paused = 0;
+  #paused = NONE;
   #closing = false;
   #waiting = true;
   #stalled = 0;
@@ -81,7 +84,7 @@ export class SpeechSource {
 
   /** Goes on where it paused. */
   resume() {
-    this.#paused = 0;
+    this.#paused = NONE;
   }
 
   /** The gateway has sent all of this response: without a last message it is over when it runs dry. @param {number} number */
@@ -227,7 +230,7 @@ export class SpeechSource {
     this.#concealment.reset();
     this.#concealed = 0;
     this.#gain = 1;
-    this.#paused = 0;
+    this.#paused = NONE;
     this.#closing = false;
     this.#waiting = true;
     this.#stalled = 0;

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from model_server.demo.decoder import Words
 from model_server.demo.ear_messages import Finish, Follow, Heard, Learn, Sentence, ToEar, to_ear
+from model_server.demo.pipe import Ready, frame, read_frame
 from model_server.demo.recogniser import Recogniser
-from model_server.demo.worker import Ready, frame, read_frame
 
 
 class Desk:

@@ -17,6 +17,8 @@ _LEAD = 0.03
 """The best sentence must be this much nearer than the best of any other intent."""
 _CONTAINED_WORDS = 3
 _CLOSER_LOOKS = 24
+_MOST_WORDS = 30
+"""A longer text is not compared as a whole."""
 _SPELLINGS = {"color": "colour", "favorite": "favourite", "gray": "grey", "neighbor": "neighbour", "ok": "okay"}
 _SHORT = {
     "what's": "what is", "who's": "who is", "where's": "where is", "how's": "how is", "it's": "it is", "i'm": "i am",
@@ -50,7 +52,7 @@ class Matcher:
 
     def nearest(self, text: str) -> tuple[str, str]:
         """The sentences of two intents that come nearest to `text`."""
-        ranked = self._ranked(normal(text))
+        ranked = self._ranked(" ".join(normal(text).split()[:_MOST_WORDS]))
         if not ranked:
             ranked = [(0.0, normal(suggestion)) for suggestion in self._loaded.script.suggestions]
         best: dict[str, str] = {}
@@ -66,6 +68,8 @@ class Matcher:
         return meaning.sentence.text if meaning else sentence
 
     def _near(self, words: str) -> Meaning | None:
+        if words.count(" ") >= _MOST_WORDS:
+            return None
         ranked = self._ranked(words)
         if not ranked or ranked[0][0] < _ENOUGH:
             return None

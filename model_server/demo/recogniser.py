@@ -7,6 +7,7 @@ time; a turn that is not, or no longer, is heard again from its start and gives 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,12 +20,15 @@ from model_server.demo.utterance import Utterance
 
 DECODERS = 3
 """Turns that can be under way at once; each decoder takes about 50 MB."""
+LEFT_S = 2.5
+"""A turn that nobody asked for in so long has been left."""
 
 
 @dataclass(eq=False)
 class _Turn:
     utterance: Utterance
     digests: list[bytes] = field(default_factory=list)
+    touched: float = 0.0
     under_way: Iterator[None] | None = None
 
 
@@ -38,7 +42,12 @@ class Recogniser:
         self._turns: list[_Turn] = []
 
     def follow(self, pieces: Sequence[bytes]) -> Iterator[None]:
-        """Hear the pieces that are new, 250 ms of sound at each step; may be left at any step."""
+        """Hear the pieces that are new, 250 ms of sound at each step; may be left at any step.
+
+        Nothing is heard while all decoders are with turns that still go on: the turn's end makes room for itself.
+        """
+        if self._under_way(pieces) is None and not self._has_room():
+            return
         turn = self._turn(pieces)
         while turn.under_way is not None or len(turn.digests) < len(pieces):
             if turn.under_way is None:
@@ -53,24 +62,32 @@ class Recogniser:
 
     def finish(self, pieces: Sequence[bytes]) -> list[Words]:
         """The sentences of a turn that ends with these pieces."""
+        turn = self._turn(pieces)
         for _ in self.follow(pieces):
             pass
-        turn = self._turn(pieces)
         for _ in turn.utterance.finish():
             pass
         self._drop(turn)
         return turn.utterance.sentences
 
-    def _turn(self, pieces: Sequence[bytes]) -> _Turn:
+    def _under_way(self, pieces: Sequence[bytes]) -> _Turn | None:
+        """The turn that these pieces go on with."""
         digests = [_digest(piece) for piece in pieces]
-        for turn in reversed(self._turns):
-            if digests[: len(turn.digests)] == turn.digests:
-                self._turns.remove(turn)
-                break
-        else:
+        return next((turn for turn in self._turns if digests[: len(turn.digests)] == turn.digests), None)
+
+    def _turn(self, pieces: Sequence[bytes]) -> _Turn:
+        """That turn, or a new one in the place of the one that waits for longest."""
+        turn = self._under_way(pieces)
+        if turn is None:
             turn = _Turn(Utterance(self._decoder()))
+        else:
+            self._turns.remove(turn)
         self._turns.append(turn)
+        turn.touched = time.monotonic()
         return turn
+
+    def _has_room(self) -> bool:
+        return len(self._turns) < self._most or time.monotonic() - self._turns[0].touched > LEFT_S
 
     def _decoder(self) -> GrammarDecoder:
         if self._free:

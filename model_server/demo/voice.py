@@ -43,4 +43,5 @@ class Voice:
         await self.worker.aclose()
 
     async def _ask(self, text: str) -> Spoken:
-        return await self.worker.ask(Speak(self.worker.next_number, text), 2 * self._deadline_s)
+        plain = "".join(each if each.isprintable() else " " for each in text)  # Others may be commands to espeak-ng.
+        return await self.worker.ask(Speak(self.worker.next_number, plain), 2 * self._deadline_s)

@@ -11,9 +11,9 @@ import os
 import sys
 from typing import BinaryIO
 
-from model_server.demo.espeak import Espeak
+from model_server.demo.espeak import Espeak, VoiceError
+from model_server.demo.pipe import Ready, frame, read_frame
 from model_server.demo.voice_messages import Speak, Spoken, Warm, to_voice
-from model_server.demo.worker import Ready, frame, read_frame
 
 
 def main() -> None:
@@ -21,7 +21,10 @@ def main() -> None:
     warm = read_frame(sys.stdin.buffer, to_voice)
     if not isinstance(warm, Warm):
         sys.exit("this process is started by the demo engine, which tells it how to speak")
-    voice = Espeak(warm.manner)
+    try:
+        voice = Espeak(warm.manner)
+    except VoiceError as error:
+        sys.exit(str(error))
     out = sys.stdout.buffer
     _send(out, Ready())
     while isinstance(question := read_frame(sys.stdin.buffer, to_voice), Speak):

@@ -1,33 +1,29 @@
 """A process of the engine's own, spoken to over its stdin and stdout: started, supervised, replaced, ended.
 
-Messages are 4 bytes of length, then msgpack. The process ends when its stdin closes, so it never outlives the engine.
+The process ends when its stdin closes, so it never outlives the engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
 
+from model_server.demo.pipe import HEADER_BYTES, Ready, frame, length_of
 from model_server.engine import EngineFailed
 
 START_S = 20.0
 END_S = 2.0
 MOST_WAITING = 64
 """Questions that may wait for an answer; one more is refused."""
-MOST_BYTES = 16 * 1024 * 1024
-_LENGTH = struct.Struct("<I")
 
 _log = structlog.get_logger(__name__)
-
-Message = TypeVar("Message")
 
 
 class NoAnswer(Exception):
@@ -41,29 +37,6 @@ class Numbered(Protocol):
 
 
 AnswerT = TypeVar("AnswerT", bound=Numbered)
-
-
-class Ready(msgspec.Struct, tag="ready"):
-    """First message of a worker: it can be asked."""
-
-
-def frame(message: object) -> bytes:
-    """One message as it goes over the pipe."""
-    body = msgspec.msgpack.encode(message)
-    return _LENGTH.pack(len(body)) + body
-
-
-def read_frame(stream: BinaryIO, decoder: msgspec.msgpack.Decoder[Message]) -> Message | None:
-    """The next message of a blocking stream, or None at its end."""
-    header = stream.read(_LENGTH.size)
-    return decoder.decode(stream.read(_length(header))) if len(header) == _LENGTH.size else None
-
-
-def _length(header: bytes) -> int:
-    (length,) = _LENGTH.unpack(header)
-    if length > MOST_BYTES:
-        raise ValueError(f"a message between engine and worker has at most {MOST_BYTES} bytes, got {length}")
-    return int(length)
 
 
 def own_command(module: str) -> tuple[str, ...]:
@@ -180,6 +153,7 @@ class Worker(Generic[AnswerT]):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,  # A Ctrl-C is for the engine, which ends its processes in order.
         )
         running: _Running[AnswerT] = _Running(process)
         try:
@@ -188,7 +162,8 @@ class Worker(Generic[AnswerT]):
                 await self._receive(process)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             await _end(running)
-            raise EngineFailed(f"the {self._name} did not start: {type(error).__name__} {error}".strip()) from error
+            why = "it ended, and its error output says why" if isinstance(error, EOFError) else str(error) or "too slow"
+            raise EngineFailed(f"the {self._name} did not start: {why}") from error
         except asyncio.CancelledError:
             await _end(running)
             raise
@@ -199,8 +174,8 @@ class Worker(Generic[AnswerT]):
     async def _receive(self, process: asyncio.subprocess.Process) -> Ready | AnswerT:
         """The next message. Raises `EOFError` at the end, `ValueError` for bytes that are none."""
         assert process.stdout is not None
-        header = await process.stdout.readexactly(_LENGTH.size)
-        return self._decoder.decode(await process.stdout.readexactly(_length(header)))
+        header = await process.stdout.readexactly(HEADER_BYTES)
+        return self._decoder.decode(await process.stdout.readexactly(length_of(header)))
 
     async def _read(self, running: _Running[AnswerT]) -> None:
         """Hand out answers until the process ends."""

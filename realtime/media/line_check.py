@@ -12,13 +12,16 @@ from realtime.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
 RESPONSE_NUMBER = 0
 """The line check's number on the channel `audio`: no response has it."""
 
+RESAMPLER_LAG = 3
+"""Samples the resampler holds back; without them every message would wait for the next frame."""
+
 
 class LineCheck:
     """Turns frames of the microphone into messages for the page. PCM16 mono 16 kHz in, 24 kHz out."""
 
     def __init__(self) -> None:
         self._resampler = soxr.ResampleStream(HEARING_RATE, SPEECH_RATE, 1, dtype="int16", quality="QQ")
-        self._waiting = np.zeros(0, np.int16)
+        self._waiting = np.zeros(RESAMPLER_LAG, np.int16)
         self._position = 0
 
     def feed(self, samples: npt.NDArray[np.int16]) -> list[AudioMessage]:

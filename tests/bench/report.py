@@ -62,7 +62,9 @@ def markdown(rows: Sequence[Row], budgets: Mapping[str, Budget]) -> str:
     lines = ["| row | value | spread | budget | load |", "|---|---|---|---|---|"]
     for each in rows:
         what, limit = budgets[each.name].what, "printed" if each.budget is None else f"{each.budget:g}"
-        lines.append(f"| {what} | {_value(each)} {each.unit} | {_spread(each)} | {limit} | {each.load:.1f} |")
+        value = "none" if each.value is None else f"{_value(each)} {each.unit}"
+        missed = "" if each.ok else " **missed**"
+        lines.append(f"| {what} | {value}{missed} | {_spread(each)} | {limit} | {each.load:.1f} |")
     return "\n".join(lines) + "\n"
 
 

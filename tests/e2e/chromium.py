@@ -20,7 +20,7 @@ from tests.e2e.devices import Devices
 from tests.e2e.sounds import Sound, of_file
 
 WITNESS = Path(__file__).with_name("page") / "witness.js"
-TIMEOUT_MS = 45_000
+TIMEOUT_MS = 60_000
 LOOK_EVERY_MS = 30
 DESKTOP = (1180, 820)
 
@@ -161,14 +161,21 @@ async def open_page(
     *,
     size: tuple[int, int] = DESKTOP,
     permissions: Sequence[str] = (),
+    script: str = "",
     **options: Any,
 ) -> AsyncIterator[CallPage]:
-    """The page at rest, in a profile of its own. `permissions` are granted; `options` are of the browser context."""
+    """The page at rest, in a profile of its own. `permissions` are granted; `script` runs
+    before the page's own; `options` are of the browser context.
+
+    It moves as little as people can ask for: drawing what moves, without a graphics card, costs as much as the call.
+    """
     width, height = size
+    options = {"reduced_motion": "reduce", **options}
     context = await browser.new_context(viewport={"width": width, "height": height}, **options)
     try:
         await context.grant_permissions(list(permissions), origin=url)
         await context.add_init_script(path=WITNESS)
+        await context.add_init_script(script)
         call_page = CallPage(await context.new_page())
         await call_page.page.goto(url)
         await call_page.until("'__call' in window")

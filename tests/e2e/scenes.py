@@ -56,7 +56,9 @@ def _stem_and_leaf(image: Image.Image) -> None:
     draw = ImageDraw.Draw(image)
     width, height = image.size
     middle, top = width / 2, height * 0.325
-    draw.line([(middle, top), (middle + 8, top - 34), (middle + 20, top - 70)], fill=(92, 62, 38), width=11, joint="curve")
+    draw.line(
+        [(middle, top), (middle + 8, top - 34), (middle + 20, top - 70)], fill=(92, 62, 38), width=11, joint="curve"
+    )
     leaf = [(middle + 12, top - 40), (middle + 60, top - 92), (middle + 132, top - 88), (middle + 78, top - 42)]
     draw.polygon(leaf, fill=(86, 138, 62))
     draw.line([(middle + 12, top - 40), (middle + 120, top - 84)], fill=(120, 168, 92), width=4)

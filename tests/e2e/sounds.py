@@ -19,6 +19,8 @@ Sound = npt.NDArray[np.float64]
 ROOM_S = 60.0
 """How long the room goes on after the last word."""
 
+STEP = RATE // 50
+
 LOUD = 0.02
 """Speech is louder, a room and the tail of a codec are not."""
 
@@ -45,7 +47,9 @@ def of_file(data: bytes) -> Sound:
     with av.open(io.BytesIO(data)) as container:
         for frame in container.decode(audio=0):
             samples = frame.to_ndarray()
-            pieces.append(samples[0] if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))[:, 0])
+            pieces.append(
+                samples[0] if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))[:, 0]
+            )
             rate = frame.sample_rate
     return _at_hearing_rate(np.concatenate(pieces), rate)
 
@@ -64,10 +68,15 @@ def as_pcm(sound: Sound) -> bytes:
     return (np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
 
 
-def loudest(sound: Sound) -> float:
-    """Greatest level of 20 ms, 0 to 1; 0 of nothing."""
-    whole = sound[: len(sound) // 320 * 320].reshape(-1, 320)
-    return float(np.sqrt(np.mean(whole**2, axis=1)).max(initial=0.0))
+def levels(sound: Sound) -> Sound:
+    """Level of each whole 20 ms, 0 to 1."""
+    whole = sound[: len(sound) // STEP * STEP].reshape(-1, STEP)
+    return np.asarray(np.sqrt(np.mean(whole**2, axis=1)))
+
+
+def loud_seconds(sound: Sound) -> float:
+    """How much of it is speech."""
+    return float(np.count_nonzero(levels(sound) > LOUD)) * STEP / RATE
 
 
 def likeness(heard: Sound, said: Sound) -> float:
@@ -78,18 +87,17 @@ def likeness(heard: Sound, said: Sound) -> float:
     product = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
     lags = len(heard) - len(said) + 1
     energy = np.cumsum(np.concatenate([[0.0], heard**2]))
-    window = np.sqrt(np.maximum(energy[len(said) :] - energy[:-len(said)], 1e-9))
+    window = np.sqrt(np.maximum(energy[len(said) :] - energy[: -len(said)], 1e-9))
     return float(np.abs(product[:lags] / window).max() / np.sqrt(np.sum(said**2)))
 
 
 def utterances(sound: Sound, pause_s: float = 0.7) -> list[Sound]:
     """The loud stretches of `sound`, apart where it is quiet for `pause_s`, with 200 ms around each."""
-    step, margin = RATE // 50, RATE // 5
-    levels = np.sqrt(np.mean(sound[: len(sound) // step * step].reshape(-1, step) ** 2, axis=1))
-    loud = np.flatnonzero(levels > LOUD)
-    breaks = np.flatnonzero(np.diff(loud) * step > pause_s * RATE) + 1
+    margin = RATE // 5
+    loud = np.flatnonzero(levels(sound) > LOUD)
+    breaks = np.flatnonzero(np.diff(loud) * STEP > pause_s * RATE) + 1
     return [
-        sound[max(0, part[0] * step - margin) : (part[-1] + 1) * step + margin]
+        sound[max(0, part[0] * STEP - margin) : (part[-1] + 1) * STEP + margin]
         for part in np.split(loud, breaks)
         if len(part)
     ]

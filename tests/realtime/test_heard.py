@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.heard import AckedPosition, TrackPosition
+from realtime.heard import EXTRAPOLATION_MS, AckedPosition, TrackPosition
 
 
 def test_stands_at_zero_before_anything_was_sent() -> None:
@@ -21,11 +21,11 @@ def test_moves_at_real_time_up_to_what_was_sent(sent_ms: int, now: float, expect
         assert position.at(now) == pytest.approx(expected_ms * 24)
 
 
-def test_without_reports_a_page_is_believed_for_400_ms_and_a_track_for_ever() -> None:
+def test_without_reports_a_page_is_believed_for_a_second_and_a_track_for_ever() -> None:
     acked, track = AckedPosition(), TrackPosition()
     acked.extend(48_000, 0.0)
     track.extend(48_000, 0.0)
-    assert acked.at(1.5) == 400 * 24
+    assert acked.at(1.5) == EXTRAPOLATION_MS * 24
     assert track.at(1.5) == pytest.approx(1500 * 24)
 
 
@@ -70,9 +70,9 @@ def test_after_a_starvation_it_goes_on_from_the_end_and_not_from_where_it_would_
 def test_a_silent_page_is_not_moved_by_sending_more() -> None:
     position = AckedPosition()
     position.extend(24_000, 0.0)
-    assert position.at(2.0) == 9600
+    assert position.at(2.0) == EXTRAPOLATION_MS * 24
     position.extend(48_000, 2.0)
-    assert position.at(9.0) == 9600
+    assert position.at(9.0) == EXTRAPOLATION_MS * 24
 
 
 def test_stands_still_while_held() -> None:
@@ -91,7 +91,7 @@ def test_holding_and_resuming_does_not_carry_it_past_the_last_report_for_ever() 
     for at in range(20):
         position.hold(at + 0.3)
         position.resume(at + 1.0)
-    assert position.at(30.0) == 9600
+    assert position.at(30.0) == EXTRAPOLATION_MS * 24
 
 
 def test_says_when_a_position_will_be_reached() -> None:
@@ -102,4 +102,4 @@ def test_says_when_a_position_will_be_reached() -> None:
     assert when == pytest.approx(1.1, abs=1e-3)
     assert when is not None
     assert position.at(when) >= 4800
-    assert position.when(2400 + 9601) is None
+    assert position.when(2400 + EXTRAPOLATION_MS * 24 + 1) is None

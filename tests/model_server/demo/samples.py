@@ -14,10 +14,10 @@ import soxr
 from PIL import Image
 
 from model_server.demo.engine import DEFAULT_SCRIPT, DemoEngine
+from model_server.demo.pipe import Ready, frame, read_frame
 from model_server.demo.script import Loaded, load
 from model_server.demo.voice import COMMAND
 from model_server.demo.voice_messages import Manner, Speak, Spoken, Warm
-from model_server.demo.worker import Ready, frame, read_frame
 from model_server.protocol import HEARING_RATE, UNIT_MULTIPLE, UNIT_SAMPLES, Unit
 
 NOON = datetime(2026, 11, 22, 12, 5, tzinfo=UTC)

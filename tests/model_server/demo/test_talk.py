@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from model_server.demo.engine import DemoEngine
-from model_server.demo.talk import KEPT_PIECES, MOST_PIECES, Talk
 from model_server.engine import (
     ConfigRejected,
     EngineBusy,
@@ -22,6 +22,8 @@ from model_server.engine import (
 )
 from model_server.protocol import GenerateOptions, PictureItem, SessionConfig, TextItem, Unit
 from tests.model_server.demo.samples import BLUE, GREEN, RED, StandingClock, assistant, patient_engine, picture, turn
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOTHING = GenerateOptions()
 TEXT_ONLY = SessionConfig(seed=3, speech=False)
@@ -81,7 +83,7 @@ def clock() -> StandingClock:
     return StandingClock()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(clock: StandingClock) -> AsyncIterator[DemoEngine]:
     engine = patient_engine(clock=clock)
     await engine.start()
@@ -89,7 +91,7 @@ async def engine(clock: StandingClock) -> AsyncIterator[DemoEngine]:
     await engine.aclose()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def person(engine: DemoEngine) -> Person:
     return Person(await engine.open_session("call", TEXT_ONLY))
 
@@ -263,24 +265,3 @@ async def test_seeds_decide_the_choice(engine: DemoEngine) -> None:
         config = msgspec.structs.replace(TEXT_ONLY, seed=seed)
         jokes |= {await Person(await engine.open_session("call", config)).type("tell me a joke") for _ in range(2)}
     assert jokes == answers_of("joke")
-
-
-def test_what_a_session_remembers_is_bounded() -> None:
-    talk = Talk(1, 0.0)
-    for number in range(100):
-        talk = talk.with_item(Unit(audio=number.to_bytes(2, "little") * 16_000), talk.seen)
-        assert len(talk.turn.pieces) <= MOST_PIECES
-    assert talk.turn.pieces[-1] == (99).to_bytes(2, "little") * 16_000
-    assert len(talk.turn.pieces) + 1 > KEPT_PIECES
-    talk = talk.with_typed("x" * 8_000)
-    assert len(talk.turn.typed) < 8_000
-
-
-def test_capabilities() -> None:
-    capabilities = DemoEngine().capabilities
-    assert capabilities.scripted
-    assert "not a neural network" in capabilities.notice
-    assert capabilities.word_marks
-    assert capabilities.transcription
-    assert 3 <= len(capabilities.suggestions) <= 5
-    assert capabilities.greeting

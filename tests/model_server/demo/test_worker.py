@@ -20,7 +20,7 @@ PATIENCE_S = 30.0
 GRAMMAR = build(["stop"], {})
 READY = """
 import sys
-from model_server.demo.worker import Ready, frame
+from model_server.demo.pipe import Ready, frame
 sys.stdout.buffer.write(frame(Ready())); sys.stdout.buffer.flush()
 """
 
