@@ -18,8 +18,8 @@ START_TIMEOUT_S = 60
 
 
 class Service:
-    """A running service. `url` is its plain-HTTP address, `ports` by name (`http`, `https`, `install`) where it listens;
-    `lines` is everything it logged."""
+    """A running service. `url` is its plain-HTTP address, `ports` is where it listens by name (`http`, `https`,
+    `install`), `lines` is everything it logged."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -75,7 +75,7 @@ class Service:
 
 @asynccontextmanager
 async def running_service(*flags: str, ready: bool = True, certificates: Path | None = None) -> AsyncIterator[Service]:
-    """Start it, wait until calls can be made, and end it. With a folder for its `certificates` it listens with HTTPS."""
+    """Start it, wait until calls can be made, and end it. With a folder for `certificates` it listens with HTTPS."""
     secure = ["--certificate-folder", str(certificates), "--port", "0", "--install-port", "0"]
     command = [sys.executable, "-m", "realtime", "--http-port", "0", "--log-format", "json"]
     command += ["--no-https"] if certificates is None else secure

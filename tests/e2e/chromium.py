@@ -127,10 +127,11 @@ class CallPage:
 
 
 _UNTIL = r"""() => new Promise((resolve, reject) => {{
+  const said = () => JSON.stringify(window.__call);
   const end = performance.now() + {most};
   const look = () => {{
     if ({condition}) resolve(null);
-    else if (performance.now() > end) reject(new Error([{named}, JSON.stringify(window.__call), document.body.innerText].join("\n")));
+    else if (performance.now() > end) reject(new Error([{named}, said(), document.body.innerText].join("\n")));
     else setTimeout(look, {every});
   }};
   look();

@@ -16,7 +16,7 @@ from tests.service import Service, running_service
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-GREETING_S = 9.0
+GREETING_S = 7.0
 """From the click until the assistant has greeted."""
 
 PATIENCE = 6
@@ -41,7 +41,7 @@ async def test_the_assistant_sees_red_and_says_so(service: Service, browser: Bro
         said = await call.reads(r"\bred\b")
         answer = utterances(await call.recorded())[-1]
         assert understood(answer, COLOUR_ANSWERS) == [words(said)]
-        await expect(call.page.locator("#captions .line-you").last).to_have_text("what colour do you see")
+        assert words(await call.page.locator("#captions .line-you").last.inner_text()) == "what colour do you see"
         await call.hang_up()
         await call.shows("Ready when you are")
         assert await call.ask("document.getElementById('camera-view').srcObject") is None
@@ -50,21 +50,21 @@ async def test_the_assistant_sees_red_and_says_so(service: Service, browser: Bro
 
 
 async def test_talking_over_the_story_stops_it(service: Service, browser: Browser, devices: Devices):
-    devices.listen_to(GREETING_S + 6.0, *[spoken("be quiet please", before_s=0.0, after_s=0.0), 9.0] * PATIENCE)
+    devices.listen_to(GREETING_S, *[spoken("be quiet please", before_s=0.0, after_s=0.0), 9.0] * PATIENCE)
     async with open_page(browser, service.url) as call:
         await call.call()
-        await call.reads("Hello, I am Ada")
         await call.record()
+        await call.begins("Hello")
         await call.type_in("tell me a story")
         await call.begins(f"{STORY}.*cut off$")
         await call.button("Mute").click()  # Enough was said.
         await expect(call.lines).to_have_count(3, timeout=TIMEOUT_MS)
         await call.becomes("listening")
-        told = (await call.lines.nth(1).inner_text()).removesuffix("cut off").removesuffix("—")
         heard_ms = await call.ask("window.__call.responses.reduce((sum, response) => sum + response.heardMs, 0)")
         assert 1.0 < loud_seconds(await call.recorded()) < heard_ms / 1000
+        told = re.findall(r"[\w']+", await call.lines.nth(1).inner_text())[:8]
         await call.type_in("what did you say before I interrupted you")
-        assert words(told) in words(await call.reads("You interrupted me when I had said"))
+        await call.begins(r"^You interrupted me when I had said: " + r"\W+".join(told))
         assert await call.complaints() == []
 
 
@@ -120,9 +120,9 @@ async def test_what_is_switched_off_does_not_leave(service: Service, browser: Br
         await call.button("Mute").click()
         await call.button("Camera").click()
         await call.call()
+        await call.record()
         await call.reads("Hello, I am Ada")
         await call.shows("You are muted")
-        await call.record()
         await call.recorded(4.0)  # Long enough for the question to be asked in vain.
         await expect(call.lines).to_have_count(1)
         assert await call.ask("window.__call.pictures.sent") == 0

@@ -31,8 +31,8 @@ async def browser(devices: Devices) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service() -> AsyncIterator[Service]:
-    flags = ("--engine", "echo", "--no-greeting", "--max-calls", "1", "--allowed-hosts", KIOSK)
-    async with running_service(*flags) as service:
+    limits = ("--max-calls", "1", "--waiting-places", "1")
+    async with running_service("--engine", "echo", "--no-greeting", *limits, "--allowed-hosts", KIOSK) as service:
         yield service
 
 
@@ -80,39 +80,34 @@ async def test_an_address_that_is_not_secure(service: Service, browser: Browser)
 
 async def test_all_lines_busy_is_a_place_in_line_and_then_a_call(service: Service, browser: Browser):
     await service.until_free()
-    async with open_page(browser, service.url, permissions=WITH_BOTH) as first:
+    async with (
+        open_page(browser, service.url, permissions=WITH_BOTH) as first,
+        open_page(browser, service.url, permissions=WITH_BOTH) as second,
+        open_page(browser, service.url, permissions=WITH_BOTH) as third,
+    ):
         await first.call()
-        async with open_page(browser, service.url, permissions=WITH_BOTH) as second:
-            await second.page.locator("#call").click()
-            await second.shows("In line", "You are next.")
-            await expect(second.button("Leave the line")).to_be_visible()
-            await first.hang_up()
-            await second.connected()
-            await second.type_in("at last")
-            await second.reads("at last")
+        await second.page.locator("#call").click()
+        await second.shows("In line", "You are next.")
+        await third.page.locator("#call").click()
+        await says(third, "All lines are busy", "Try again in a moment")
+        await first.hang_up()
+        await second.connected()
+        await second.type_in("at last")
+        await second.reads("at last")
 
 
 async def test_leaving_the_line(service: Service, browser: Browser):
     await service.until_free()
-    async with open_page(browser, service.url, permissions=WITH_BOTH) as first:
-        await first.call()
-        async with open_page(browser, service.url, permissions=WITH_BOTH) as second:
-            await second.page.locator("#call").click()
-            await second.becomes("waiting")
-            await second.button("Leave the line").click()
-            await second.shows("Ready when you are")
-            assert await first.ask("window.__call.state") == "listening"
-
-
-async def test_a_full_service_without_a_line(browser: Browser):
     async with (
-        running_service("--engine", "echo", "--max-calls", "1", "--waiting-places", "0") as service,
         open_page(browser, service.url, permissions=WITH_BOTH) as first,
         open_page(browser, service.url, permissions=WITH_BOTH) as second,
     ):
         await first.call()
         await second.page.locator("#call").click()
-        await says(second, "All lines are busy", "Try again in a moment")
+        await second.becomes("waiting")
+        await second.button("Leave the line").click()
+        await second.shows("Ready when you are")
+        assert await first.ask("window.__call.state") == "listening"
 
 
 async def test_no_model_server(browser: Browser):
