@@ -11,7 +11,7 @@ from model_server import protocol
 from model_server.protocol import SessionConfig
 from realtime.call import Call, CallOptions
 from realtime.floor import FloorRules
-from realtime.media.speech import DetectorPool, SpeechDetector, create_detector
+from realtime.media.speech import DetectorName, DetectorPool, SpeechDetector, create_detector
 from realtime.peer import prepare_connections
 from realtime.service.metrics import Metrics
 from realtime.service.settings import Settings
@@ -57,7 +57,7 @@ class SessionCalls:
             RTCIceServer(urls=server.urls, username=server.username, credential=server.credential)
             for server in settings.ice_servers
         ]
-        self._detector_name = settings.detector
+        self._detector_name: DetectorName = settings.detector
         self._detectors = DetectorPool(settings.detector)
         self._detectors.warm(WARM_DETECTORS)
 

@@ -23,7 +23,7 @@ from model_server.demo.surroundings import (
     surroundings_of,
 )
 
-_SETTLED_FRAMES = 60
+_SETTLED_FRAMES = 30
 """So many frames of speech say enough of level, noise and channel."""
 _MARGIN_FRAMES = 10
 """So much silence goes with a sentence on either side."""

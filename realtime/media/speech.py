@@ -150,7 +150,7 @@ class SileroDetector(WindowDetector):
     STOP_WINDOWS = 4
     """It must stay there for 64 ms and 128 ms."""
 
-    QUIET_DB = -60.0
+    QUIET_DB = -55.0
     """Nobody speaks so softly into a microphone: such windows cost nothing once it has been quiet for a while."""
 
     AWAKE_WINDOWS = 31

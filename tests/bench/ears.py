@@ -47,13 +47,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it. Times in seconds: of the processor for all of it, of the wall from the end of speech."""
+    """What came of it. Times in seconds: `cpu_s` for all of it, the others from the end of speech to the answer."""
 
     trial: Trial
     heard: tuple[Sentence, ...]
     sound_s: float
     cpu_s: float
     answer_s: float
+    answer_cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,11 @@ def hear(task: tuple[Path, Trial]) -> Result:
     for count in range(1, len(pieces)):
         for _ in ear.follow(pieces[:count]):
             pass
-    asked = time.perf_counter()
+    asked, before = time.perf_counter(), time.process_time()
     words = ear.finish(pieces)
-    answer_s = time.perf_counter() - asked
+    answer_s, answer_cpu_s = time.perf_counter() - asked, time.process_time() - before
     heard = tuple(Sentence(each.text, each.partial, each.score, each.clarity_db) for each in words)
-    return Result(trial, heard, len(samples) / spoken.HEARING_RATE, time.process_time() - began, answer_s)
+    return Result(trial, heard, len(samples) / spoken.HEARING_RATE, time.process_time() - began, answer_s, answer_cpu_s)
 
 
 def intent_of(result: Result, path: Path, stricter: float = 0.0) -> str:
@@ -158,22 +159,27 @@ def _rows_of(label: str, results: Sequence[Result], noise_db: float | None, path
 
 def cost_rows(results: Sequence[Result]) -> Iterator[Row]:
     """What it costs."""
-    answers = [1000 * each.answer_s for each in results]
-    yield Row("answer after the end of speech, p50", float(np.percentile(answers, 50)), "ms")
-    yield Row(
-        "answer after the end of speech, p95", float(np.percentile(answers, 95)), "ms", 1000 * HEARING_DEADLINE_S, True
-    )
+    wall = [1000 * each.answer_s for each in results]
+    processor = [1000 * each.answer_cpu_s for each in results]
+    for part in (50, 95):
+        yield Row(f"answer after the end of speech, p{part}, as busy as this machine is", _percentile(wall, part), "ms")
+    limit = 1000 * HEARING_DEADLINE_S
+    yield Row("answer after the end of speech, p95, processor", _percentile(processor, 95), "ms", limit, True)
     yield Row(
         "processor per second of speech", 1000 * sum(r.cpu_s for r in results) / sum(r.sound_s for r in results), "ms"
     )
-    yield Row("processor for one sentence, p95", float(np.percentile([1000 * r.cpu_s for r in results], 95)), "ms")
+    yield Row("processor for one sentence, p95", _percentile([1000 * r.cpu_s for r in results], 95), "ms")
+
+
+def _percentile(values: Sequence[float], per_cent: int) -> float:
+    return float(np.percentile(values, per_cent))
 
 
 def show(rows: Sequence[Row]) -> None:
     for row in rows:
         limit = "" if row.limit is None else f"{'at most' if row.most else 'at least'} {row.limit:g}"
         mark = "" if row.ok else "MISSED"
-        line = f"{row.name:58} {row.value:8.1f} {row.unit:3} {limit:14} {mark}"
+        line = f"{row.name:66} {row.value:8.1f} {row.unit:3} {limit:14} {mark}"
         print(f"\033[31m{line}\033[0m" if mark and sys.stdout.isatty() else line)
 
 
