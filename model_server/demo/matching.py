@@ -19,6 +19,7 @@ _CONTAINED_WORDS = 3
 _CLOSER_LOOKS = 24
 _MOST_WORDS = 30
 """A longer text is not compared as a whole."""
+_MOST_DIGITS = 3
 _SPELLINGS = {"color": "colour", "favorite": "favourite", "gray": "grey", "neighbor": "neighbour", "ok": "okay"}
 _SHORT = {
     "what's": "what is", "who's": "who is", "where's": "where is", "how's": "how is", "it's": "it is", "i'm": "i am",
@@ -118,7 +119,7 @@ class Matcher:
 
 
 def _written_out(word: str) -> str:
-    if word.isdigit() and int(word) <= numbers.LARGEST:
+    if word.isdigit() and len(word) <= _MOST_DIGITS and int(word) <= numbers.LARGEST:
         return numbers.spoken(int(word))
     return _SHORT.get(word, word)
 

@@ -83,6 +83,7 @@ class Talk:
         """After an answer: the person's turn is over."""
         asked = (*self.asked, reply.asked)[-MOST_ASKED:] if reply.asked else self.asked
         text = reply.text[:MOST_TEXT_CHARS]
+        repeats = bool(self.last_answer) and self.last_answer in text  # "I said: I said:" would grow for ever.
         return replace(
             self,
             positions=self.positions + max(1, len(reply.text.split())),
@@ -91,7 +92,7 @@ class Talk:
             lead_in=b"",
             asked=asked,
             questions=self.questions + bool(reply.asked),
-            last_answer=text,
+            last_answer=self.last_answer if repeats else text,
             interrupted=text if reply.cut else self.interrupted,
         )
 

@@ -35,7 +35,17 @@ def test_typed_text_is_understood(matcher: Matcher, text: str, intent: str) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "?!", "xqzw", "the cat sat on the mat", "i need a new bicycle for my sister", "time", "you", "a " * 4_000],
+    [
+        "",
+        "?!",
+        "xqzw",
+        "the cat sat on the mat",
+        "i need a new bicycle for my sister",
+        "time",
+        "you",
+        "a " * 4_000,
+        "7" * 5_000,
+    ],
 )
 def test_nonsense_is_not(matcher: Matcher, text: str) -> None:
     assert matcher.meaning(text) is None

@@ -148,7 +148,9 @@ async def test_it_remembers_the_call(person: Person, clock: StandingClock) -> No
     assert "How long have we talked?" in await person.type("what did i ask before")
     assert "3 questions" in await person.type("how many questions did i ask")
     joke = await person.type("tell me a joke")
-    assert joke in await person.type("say that again")
+    again = await person.type("say that again")
+    assert again == f"I said: {joke}"
+    assert await person.type("say that again") == again
 
 
 async def test_it_counts(person: Person) -> None:
