@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import av
@@ -33,12 +34,22 @@ def spoken(text: str, *, before_s: float = 0.5, after_s: float = 2.0) -> Pcm:
     )
 
 
+def patiently(text: str, pause_s: float, times: int = 6) -> list[Pcm | float]:
+    """`text` again and again, as a person says it who is not answered: a busy machine may miss the first."""
+    sound = spoken(text, before_s=0.0, after_s=0.0)
+    return [part for _ in range(times) for part in (sound, pause_s)]
+
+
 def in_a_room(*parts: Pcm | float) -> Pcm:
     """Sounds and pauses (seconds), one after another, and a minute more, over the noise of a quiet room."""
     sounds = [np.zeros(int(part * MIC_RATE), np.int16) if isinstance(part, float) else part for part in parts]
-    heard = np.concatenate([*sounds, np.zeros(int(ROOM_S * MIC_RATE), np.int16)])
-    room = room_noise(ROOM_S)
-    return np.clip(heard.astype(np.int32) + np.resize(room, len(heard)), -32768, 32767).astype(np.int16)
+    heard = np.concatenate([*sounds, np.zeros(int(ROOM_S * MIC_RATE), np.int16)]).astype(np.int32)
+    return np.clip(heard + np.resize(_room(), len(heard)), -32768, 32767).astype(np.int16)
+
+
+@functools.cache
+def _room() -> Pcm:
+    return room_noise(10.0)
 
 
 def of_file(data: bytes) -> Sound:

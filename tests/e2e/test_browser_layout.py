@@ -56,7 +56,7 @@ async def call(service: Service, browser: Browser, devices: Devices) -> AsyncIte
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-async def test_nothing_is_below_the_fold(call: CallPage, screen: str, tmp_path: Path):
+async def test_nothing_is_below_the_fold(call: CallPage, screen: str, tmp_path: Path) -> None:
     width, height = SCREENS[screen]
     await call.page.set_viewport_size({"width": width, "height": height})
     for scheme in ("light", "dark"):

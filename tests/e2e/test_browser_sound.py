@@ -11,7 +11,7 @@ from playwright.async_api import Browser
 from model_server.protocol import SPEECH_RATE
 from tests.e2e.chromium import SPEAKER, open_page
 from tests.e2e.devices import Devices
-from tests.e2e.sounds import likeness, loud_seconds, of_pcm, spoken
+from tests.e2e.sounds import likeness, loud_seconds, of_pcm, patiently
 from tests.realtime.voices import sentence
 from tests.service import Service, running_service
 
@@ -37,8 +37,8 @@ async def echo() -> AsyncIterator[Service]:
         yield service
 
 
-async def test_the_server_hears_what_the_microphone_hears(echo: Service, browser: Browser, devices: Devices):
-    devices.listen_to(2.5, *[spoken(SENTENCE, before_s=0.0, after_s=0.0), 8.0] * 3)
+async def test_the_server_hears_what_the_microphone_hears(echo: Service, browser: Browser, devices: Devices) -> None:
+    devices.listen_to(1.5, *patiently(SENTENCE, 6.0))
     async with open_page(browser, echo.url, script=RAW_MICROPHONE) as call:
         await call.call()
         await call.record()
@@ -50,8 +50,8 @@ async def test_the_server_hears_what_the_microphone_hears(echo: Service, browser
         assert await call.complaints() == []
 
 
-async def test_speech_as_a_track_sounds_and_has_captions(echo: Service, browser: Browser, devices: Devices):
-    devices.listen_to(2.5, *[spoken(SENTENCE, before_s=0.0, after_s=0.0), 8.0] * 3)
+async def test_speech_as_a_track_sounds_and_has_captions(echo: Service, browser: Browser, devices: Devices) -> None:
+    devices.listen_to(1.5, *patiently(SENTENCE, 6.0))
     async with open_page(browser, f"{echo.url}/?audio=track") as call:
         await call.call()
         assert await call.ask("window.__call.speech") == "track"
