@@ -67,9 +67,9 @@ class CallPage:
 
     async def shows(self, word: str, advice: str = "") -> None:
         """Wait until the state of the call says so."""
-        await expect(self.page.locator("#state-word")).to_have_text(word, timeout=TIMEOUT_MS)
+        await expect(self.page.locator("#state-word")).to_have_text(word)
         if advice:
-            await expect(self.page.locator("#state-hint")).to_contain_text(advice, timeout=TIMEOUT_MS)
+            await expect(self.page.locator("#state-hint")).to_contain_text(advice)
 
     async def becomes(self, *states: str) -> None:
         """Wait for one of these states (states.js)."""

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
-from tests.e2e.chromium import chromium
+from tests.e2e.chromium import TIMEOUT_MS, chromium
 from tests.e2e.devices import Devices
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,13 @@ def apple_on_a_table(width: int = 960, height: int = 720) -> Image.Image:
 
 def _wall(x: Field, y: Field) -> Field:
     light = 0.86 + 0.14 * np.exp(-((x + 0.9) ** 2 + (y + 0.8) ** 2))
-    return light[..., None] * np.array([226.0, 219.0, 205.0])
+    return _coloured(light, 226.0, 219.0, 205.0)
 
 
 def _table(x: Field, y: Field) -> Field:
     grain = 0.04 * np.sin(34 * y + 3 * np.sin(2.1 * x + 5 * y)) + 0.03 * np.sin(90 * y + 4 * x)
     light = 0.80 + 0.18 * np.exp(-((x + 0.7) ** 2 + (y - 0.5) ** 2)) + grain
-    return light[..., None] * np.array([196.0, 148.0, 100.0])
+    return _coloured(light, 196.0, 148.0, 100.0)
 
 
 def _apple(x: Field, y: Field, body: Field) -> Field:
@@ -45,11 +45,15 @@ def _apple(x: Field, y: Field, body: Field) -> Field:
     blush = np.clip(0.5 + 0.5 * np.sin(9 * x + 2 * y), 0, 1)[..., None] * 0.12
     skin = (1 - blush) * np.array([204.0, 28.0, 30.0]) + blush * np.array([232.0, 120.0, 56.0])
     gloss = np.exp(-(((x + 0.2) / 0.11) ** 2 + ((y + 0.08) / 0.14) ** 2))[..., None]
-    return skin * light[..., None] * (1 - 0.55 * gloss) + 255 * 0.55 * gloss
+    return np.asarray(skin * light[..., None] * (1 - 0.55 * gloss) + 255 * 0.55 * gloss)
 
 
 def _shaded(picture: Field, shadow: Field, depth: float) -> Field:
-    return picture * (1 - depth * shadow)[..., None]
+    return np.asarray(picture * (1 - depth * shadow)[..., None])
+
+
+def _coloured(light: Field, red: float, green: float, blue: float) -> Field:
+    return np.asarray(light[..., None] * np.array([red, green, blue]))
 
 
 def _stem_and_leaf(image: Image.Image) -> None:

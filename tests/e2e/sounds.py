@@ -9,6 +9,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import soxr
+from av.container import InputContainer
 
 from tests.bench.sound import room_noise
 from tests.caller import MIC_RATE, Pcm
@@ -21,6 +22,7 @@ ROOM_S = 60.0
 """How long the room goes on after the last word."""
 
 STEP = RATE // 50
+"""Samples of 20 ms."""
 
 LOUD = 0.02
 """Speech is louder, a room and the tail of a codec are not."""
@@ -54,13 +56,13 @@ def _room() -> Pcm:
 
 def of_file(data: bytes) -> Sound:
     """The first audio stream of a media file, its first channel."""
-    pieces, rate = [np.zeros(0, np.float32)], RATE
+    pieces: list[Sound] = [np.zeros(0)]
+    rate = RATE
     with av.open(io.BytesIO(data)) as container:
+        assert isinstance(container, InputContainer)
         for frame in container.decode(audio=0):
-            samples = frame.to_ndarray()
-            pieces.append(
-                samples[0] if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))[:, 0]
-            )
+            channels, samples = len(frame.layout.channels), frame.to_ndarray().astype(np.float64)
+            pieces.append(samples[0] if frame.format.is_planar else samples.reshape(-1, channels)[:, 0])
             rate = frame.sample_rate
     return _at_hearing_rate(np.concatenate(pieces), rate)
 
@@ -70,8 +72,8 @@ def of_pcm(pcm: bytes, rate: int) -> Sound:
     return _at_hearing_rate(np.frombuffer(pcm, "<i2") / 32768, rate)
 
 
-def _at_hearing_rate(samples: npt.NDArray[np.floating], rate: int) -> Sound:
-    return np.asarray(soxr.resample(samples.astype(np.float64), rate, RATE))
+def _at_hearing_rate(samples: Sound, rate: int) -> Sound:
+    return np.asarray(soxr.resample(samples, rate, RATE))
 
 
 def as_pcm(sound: Sound) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.e2e.chromium import TIMEOUT_MS, CallPage, open_page
+from tests.e2e.chromium import CallPage, open_page
 from tests.e2e.devices import Devices
 from tests.e2e.ears import COLOUR_ANSWERS, understood, words
 from tests.e2e.sounds import loud_seconds, patiently, utterances
@@ -54,7 +54,7 @@ async def test_talking_over_the_story_stops_it(service: Service, browser: Browse
         await call.begins("Hello")
         await call.type_in("tell me a story")
         await call.begins(f"{STORY}.*cut off$")
-        await expect(call.lines.last).not_to_contain_text("cut off", timeout=TIMEOUT_MS)  # The answer to that.
+        await expect(call.lines.last).not_to_contain_text("cut off")  # The answer to that.
         await call.button("Mute").click()  # Enough was said.
         await call.becomes("listening")
         heard_ms = await call.ask("window.__call.responses.reduce((sum, response) => sum + response.heardMs, 0)")
@@ -66,9 +66,7 @@ async def test_talking_over_the_story_stops_it(service: Service, browser: Browse
         assert await call.complaints() == []
 
 
-async def test_typed_and_tapped_sentences_are_answered_and_a_second_call_too(
-    service: Service, browser: Browser
-) -> None:
+async def test_sentences_are_tapped_and_typed_and_one_call_follows_another(service: Service, browser: Browser) -> None:
     async with open_page(browser, service.url) as call:
         await call.button("What time is it?").click()
         await call.connected()
@@ -121,13 +119,12 @@ async def test_what_is_switched_off_does_not_leave(service: Service, browser: Br
         await call.button("Camera").click()
         await call.call()
         await call.record()
-        await call.reads("Hello, I am Ada")
-        await call.shows("You are muted")
+        await expect(call.button("Unmute")).to_be_visible()
         await call.recorded(4.0)  # Long enough for the question to be asked in vain.
         await expect(call.lines).to_have_count(1)
         assert await call.ask("window.__call.pictures.sent") == 0
         await call.button("Unmute").click()
-        await expect(call.lines).to_have_count(2, timeout=TIMEOUT_MS)
+        await expect(call.lines).to_have_count(2)
         await call.button("Camera").click()
         await call.until("window.__call.pictures.sent >= 2")
         await call.button("Camera").click()

@@ -1,0 +1,92 @@
+"""The few layers that several parts share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Linear(nn.Module):
+    """y = x Wᵀ + b, with W [out, in]. Loading may put a quantised layer of the same call in its place."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(out_features), requires_grad=False) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        return F.linear(x, self.weight, self.bias)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm: in float32, cast to the input's dtype, then weighted in that dtype."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(size), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., size] to the same."""
+        wide = x.float()
+        return self.weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
+def rotary_table(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin [T, head_dim] of rotary position embedding (arXiv 2104.09864), angles in float32."""
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
+    angles = positions.float()[:, None] * (1.0 / theta**exponents)[None, :]
+    both = torch.cat((angles, angles), dim=-1)
+    return both.cos().to(dtype), both.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn x [heads, T, head_dim] by its positions' angles, first half against second half."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class KVCache:
+    """Keys and values of one sequence, layer by layer, in buffers that grow by doubling.
+
+    A forward pass writes behind `length` and moves it at its very end: one that fails leaves the cache as it was, and
+    `truncate` undoes any number of positions at once.
+    """
+
+    def __init__(self, devices: list[torch.device], heads: int, head_dim: int, dtype: torch.dtype) -> None:
+        """`devices` holds one entry for each layer."""
+        self.length = 0
+        self.capacity = 0
+        self._devices, self._dtype = devices, dtype
+        self._shape = (heads, head_dim)
+        self.keys: list[Tensor] = []  # Each [heads, capacity, head_dim].
+        self.values: list[Tensor] = []
+
+    def reserve(self, length: int) -> None:
+        """Make room for `length` positions in all."""
+        if length <= self.capacity:
+            return
+        capacity = max(256, 1 << (length - 1).bit_length())
+        self.keys = self._grown(self.keys, capacity)
+        self.values = self._grown(self.values, capacity)
+        self.capacity = capacity
+
+    def _grown(self, old: list[Tensor], capacity: int) -> list[Tensor]:
+        heads, head_dim = self._shape
+        new = [torch.empty(heads, capacity, head_dim, dtype=self._dtype, device=device) for device in self._devices]
+        for before, after in zip(old, new, strict=False):
+            after[:, : self.length] = before[:, : self.length]
+        return new
+
+    def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Put k, v [heads, T, head_dim] behind the cached ones; all of the layer's, [heads, length + T, head_dim]."""
+        start, end = self.length, self.length + k.shape[1]
+        self.keys[layer][:, start:end] = k
+        self.values[layer][:, start:end] = v
+        return self.keys[layer][:, :end], self.values[layer][:, :end]
+
+    def truncate(self, length: int) -> None:
+        """Forget every position from `length` on."""
+        self.length = min(self.length, length)

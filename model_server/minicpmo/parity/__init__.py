@@ -1,0 +1,1 @@
+"""Proof against golden vectors: what the published network computes on a small random checkpoint."""

@@ -1,0 +1,27 @@
+"""The tiny golden checkpoint, read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_server.minicpmo.checkpoint import Tensors, read_config
+from model_server.minicpmo.config import ModelConfig
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_folder() -> Path:
+    return VECTORS / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_folder: Path) -> ModelConfig:
+    return read_config(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tensors(tiny_folder: Path) -> Tensors:
+    return Tensors(tiny_folder)
