@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test bench bench-ears lint soak lock clean
+.PHONY: run test bench bench-ears bench-engine parity lint soak lock clean
 
 run: .venv/run.done
 	$(BIN)/python -m realtime $(ARGS)
@@ -16,6 +16,12 @@ bench: .venv/dev.done
 
 bench-ears: .venv/dev.done
 	$(BIN)/python -m tests.bench.ears $(ARGS)
+
+bench-engine: .venv/dev.done
+	$(BIN)/python -m tests.bench.engine $(ARGS)
+
+parity: .venv/dev.done
+	$(BIN)/python -m model_server.minicpmo.parity $(or $(ARGS),tests/vectors/minicpm-o-2.6-tiny --misses)
 
 soak: .venv/dev.done
 	$(BIN)/python -m tests.bench.soak $(ARGS)
@@ -43,5 +49,5 @@ clean:
 	@touch $@
 
 .venv/dev.done: .venv/run.done
-	$(INSTALL) --editable '.[demo,vad,dev]'
+	$(INSTALL) --editable '.[demo,vad,model,dev]'
 	@touch $@

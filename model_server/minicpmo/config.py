@@ -129,6 +129,7 @@ class DvaeConfig:
     bottleneck: int = 128
     hidden_size: int = 256
     num_layers: int = 12
+    encoder_layers: int = 12  # Of the side that inference does not use.
     output_size: int = 512
     num_mel_bins: int = 100
 

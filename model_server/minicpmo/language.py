@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,7 @@ class Language(nn.Module):
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
         self.config = config
+        self.cuts: tuple[int, ...] = ()  # The layers at which a next card's share begins.
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size), requires_grad=False)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -82,9 +84,8 @@ class Language(nn.Module):
 
     def new_cache(self) -> KVCache:
         """An empty cache beside the layers' weights."""
-        norms = [layer.attention_norm.weight for layer in self.layers]  # type: ignore[union-attr]
-        devices = [norm.device for norm in norms]  # type: ignore[union-attr]
-        return KVCache(devices, self.config.num_kv_heads, self.config.head_dim, self.embedding.dtype)  # type: ignore[arg-type]
+        devices = [self._device(index) for index in range(len(self.layers))]
+        return KVCache(devices, self.config.num_kv_heads, self.config.head_dim, self.embedding.dtype)
 
     def forward(self, x: Tensor, cache: KVCache) -> Tensor:
         """Hidden states [T, hidden] after the last norm, of embeddings x [T, hidden] behind the cached positions."""
@@ -93,10 +94,17 @@ class Language(nn.Module):
         positions = torch.arange(start, start + steps, device=x.device)
         cos, sin = rotary_table(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
         mask = None if steps == 1 else causal(start, steps, x.device)
-        for index, layer in enumerate(self.layers):
-            x = layer(x, cos, sin, mask, cache, index)
+        for first, last in pairwise((0, *self.cuts, len(self.layers))):
+            device = self._device(first)
+            x, cos, sin = x.to(device), cos.to(device), sin.to(device)
+            mask = None if mask is None else mask.to(device)
+            for index in range(first, last):
+                x = self.layers[index](x, cos, sin, mask, cache, index)
         cache.length += steps
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.norm(x.to(self.norm.weight.device))  # type: ignore[no-any-return]
+
+    def _device(self, layer: int) -> torch.device:
+        return self.layers[layer].attention_norm.weight.device  # type: ignore[return-value, union-attr]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., vocab] in float32 of hidden states [..., hidden]."""

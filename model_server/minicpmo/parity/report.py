@@ -74,6 +74,10 @@ class Report:
     def _other(self, file: str, key: str, detail: str) -> None:
         self.rows.append(Row(file, key, float("inf"), 0.0, detail))
 
+    def unchecked(self, file: str, key: str) -> None:
+        """A value that no check looked at."""
+        self._other(file, key, "not checked")
+
     def failed(self, what: str, error: Exception) -> None:
         """A whole check that could not run to its end."""
         self._other(what, "(the check)", f"{type(error).__name__}: {error}")

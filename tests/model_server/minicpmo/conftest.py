@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from model_server.minicpmo.checkpoint import Tensors, read_config
+from model_server.minicpmo.checkpoint import Tensors, load, read_config
 from model_server.minicpmo.config import ModelConfig
+from model_server.minicpmo.model import MiniCPMO
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"
 
@@ -25,3 +26,8 @@ def tiny_config(tiny_folder: Path) -> ModelConfig:
 @pytest.fixture(scope="session")
 def tensors(tiny_folder: Path) -> Tensors:
     return Tensors(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def model(tiny_folder: Path) -> MiniCPMO:
+    return load(str(tiny_folder), devices=("cpu",), dtype="float32")

@@ -1,0 +1,106 @@
+"""What the speech model remembers of one segment: speaker, keys and values, code frames (specification 8.1, 11.5).
+
+Keys and values lie in one buffer a layer: the text slots in reverse order, then the audio frames. So what a step sees,
+the first text slots and all of the audio, is one piece of memory, and needs neither mask nor copy. The slot of the
+audio BOS is left out, as nothing ever sees it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model_server.minicpmo.config import SpeechConfig
+from model_server.minicpmo.errors import InputError
+
+FIRST_CAPACITY = 128
+
+
+def visible_text(config: SpeechConfig, steps: int, text_length: int) -> int:
+    """How many text slots [0, ...) the step behind `steps` audio positions sees (specification 8.4).
+
+    One chunk more with every `audio_chunk` frames, and no more than start, speaker, text and its end.
+    """
+    chunks = -(-(steps + 2) // config.audio_chunk)
+    opened = min(chunks * config.text_chunk, config.reserved_text) + 2
+    return min(opened, text_length + 3)
+
+
+class SpeechState:
+    """One segment of speech. Text slots that were never filled hold zeros and take part when they are visible."""
+
+    def __init__(self, config: SpeechConfig, speaker: Tensor, dtype: torch.dtype) -> None:
+        """`speaker` [hidden] is the embedding for the speaker's slot, on the device of the speech model."""
+        self.speaker = speaker
+        self.text_length = 0
+        """Text tokens that may be seen, set by the caller with every range of text."""
+        self.steps = 0
+        """Audio positions that were computed, the BOS included."""
+        self.frames = 0
+        self.finished = False
+        """An end code was drawn."""
+        self._config = config
+        self._dtype = dtype
+        self._capacity = 0
+        slots = config.num_layers, config.num_heads, config.audio_start, config.head_dim
+        self.keys = torch.zeros(slots, dtype=dtype, device=speaker.device)  # [layers, heads, slots, head_dim]
+        self.values = torch.zeros_like(self.keys)
+        self._codes = torch.empty(0, config.num_codebooks, dtype=torch.long, device=speaker.device)
+        self.reserve(FIRST_CAPACITY)
+
+    @property
+    def kv_length(self) -> int:
+        """Positions so far as the specification counts them: all text slots and every audio position."""
+        return self._config.audio_start + self.steps
+
+    @property
+    def codes(self) -> Tensor:
+        """All frames [m, codebooks] of the segment, those it was given as context included."""
+        return self._codes[: self.frames]
+
+    def visible(self) -> tuple[int, int]:
+        """First and last + 1 slot of the buffers that the next step sees, its own frame included."""
+        text = self._config.audio_start
+        return text - visible_text(self._config, self.steps, self.text_length), text + self.steps
+
+    def append(self, codes: Tensor) -> None:
+        """Put frames [m, codebooks] behind those there are."""
+        self.reserve(self.frames + len(codes))
+        self._codes[self.frames : self.frames + len(codes)] = codes
+        self.frames += len(codes)
+
+    def reserve(self, frames: int) -> None:
+        """Make room for this many audio frames in all; a later step within them copies nothing."""
+        if frames <= self._capacity:
+            return
+        capacity = max(FIRST_CAPACITY, 1 << (frames - 1).bit_length())
+        self.keys, self.values = self._grown(self.keys, capacity), self._grown(self.values, capacity)
+        codes = torch.empty(capacity, self._codes.shape[1], dtype=torch.long, device=self._codes.device)
+        codes[: self.frames] = self._codes[: self.frames]
+        self._codes, self._capacity = codes, capacity
+
+    def _grown(self, old: Tensor, capacity: int) -> Tensor:
+        layers, heads, slots, head_dim = old.shape
+        new = old.new_empty(layers, heads, self._config.audio_start + capacity, head_dim)
+        new[:, :, :slots] = old
+        return new
+
+    def truncate(self, frames: int) -> None:
+        """Forget every frame from number `frames` on. Raises `InputError` if there are not that many."""
+        if not 0 <= frames <= self.frames:
+            raise InputError(f"frames: expected 0 to {self.frames}, got {frames}")
+        self.frames = self.steps = frames
+        self.finished = False
+
+    def copy(self) -> SpeechState:
+        """The same state with memory of its own."""
+        twin = SpeechState(self._config, self.speaker, self._dtype)
+        twin.text_length, twin.steps, twin.frames = self.text_length, self.steps, self.frames
+        twin.finished, twin._capacity = self.finished, self._capacity
+        twin.keys, twin.values, twin._codes = self.keys.clone(), self.values.clone(), self._codes.clone()
+        return twin
+
+    def text_keys(self, layer: int, slots: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [heads, slots, head_dim] of the first text slots in their own order."""
+        end = self._config.audio_start
+        return self.keys[layer, :, end - slots : end].flip(1), self.values[layer, :, end - slots : end].flip(1)

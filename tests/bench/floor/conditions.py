@@ -1,0 +1,69 @@
+"""Under which circumstances a scenario is played; its name says them all, e.g. `pauses.flat.noise10.loss1`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.bench.floor.voices import Contour, Split
+
+SCENARIOS = ("pauses", "overlap", "alone")
+
+_PART = re.compile(r"([a-z]+)(\d*)")
+_CONTOURS = {"normal", "flat", "final"}
+
+
+class UnknownCondition(ValueError):
+    """A name that says nothing; the text says which part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`noise_db`: how far steady noise stays below the person; `echo_db`: how far the assistant's echo does."""
+
+    scenario: str
+    what: str = ""
+    contour: Contour = "normal"
+    noise_db: float | None = None
+    echo_db: float | None = None
+    loss: float = 0.0
+    rtt_ms: float = 0.0
+    detector: str = "silero"
+    silence_ms: float | None = None
+    split: Split = "unseen"
+
+
+def parse(name: str) -> Condition:
+    """The condition of that name: `scenario.what` and any of flat, final, noise20, echo10, loss1, rtt50, webrtc,
+    silence500 (the rule of the floor, milliseconds) and tuning. Raises `UnknownCondition`.
+    """
+    scenario, *parts = name.split(".")
+    if scenario not in SCENARIOS:
+        raise UnknownCondition(f"{name}: expected one of {', '.join(SCENARIOS)} before the first dot, got {scenario!r}")
+    condition = Condition(scenario)
+    for part in parts:
+        condition = replace(condition, **_meaning(part, name))
+    return condition
+
+
+def _meaning(part: str, name: str) -> dict[str, Any]:
+    found = _PART.fullmatch(part)
+    if found is None:
+        raise UnknownCondition(f"{name}: {part!r} is no letters and digits")
+    word, number = found[1], float(found[2] or 0)
+    if part in _CONTOURS:
+        return {"contour": part}
+    if found[2] and word in ("noise", "echo"):
+        return {f"{word}_db": number}
+    if found[2] and word in ("rtt", "silence"):
+        return {f"{word}_ms": number}
+    if found[2] and word == "loss":
+        return {"loss": number / 100}
+    if part == "webrtc":
+        return {"detector": part}
+    if part == "tuning":
+        return {"split": part}
+    if not found[2]:
+        return {"what": part}
+    raise UnknownCondition(f"{name}: {part!r} means nothing")

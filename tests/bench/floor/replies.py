@@ -1,0 +1,128 @@
+"""The assistant: scripted replies with exact word times, given as an engine gives them, at most 5 s ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import soxr
+
+from model_server.demo.speech import Piece, Speaker, sentences
+from model_server.protocol import (
+    HEARING_RATE,
+    SPEECH_RATE,
+    Done,
+    GenerateOptions,
+    Item,
+    Reply,
+    Speech,
+    Text,
+    Unit,
+    WordMark,
+)
+from tests.bench.floor.voices import Sound, Voice, active_rms, voiced
+
+AHEAD_MS = 5_000
+ASSISTANT = Voice("en-us", 165, 48, 60)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    """One rendered reply: its pieces for the gateway, and its sound as the loudspeaker gives it (16 kHz, RMS 1)."""
+
+    pieces: tuple[Piece, ...]
+    sound: Sound
+
+    @property
+    def marks(self) -> list[WordMark]:
+        """Every word's time."""
+        return [mark for piece in self.pieces for mark in piece.marks]
+
+    def words(self, ms: float) -> int:
+        """How many words were said to their end after `ms`."""
+        return sum(mark.end_ms <= ms for mark in self.marks)
+
+
+@lru_cache(maxsize=64)
+def render(text: str) -> Spoken:
+    """`text` in the assistant's voice."""
+    speaker, parts = Speaker(), list(sentences(text))
+    pieces = [
+        piece
+        for index, part in enumerate(parts)
+        for piece in speaker.say(part, voiced(ASSISTANT, part), last=index == len(parts) - 1)
+    ]
+    wide = np.frombuffer(b"".join(piece.pcm for piece in pieces), np.int16).astype(np.float32) / 32768
+    sound = np.asarray(soxr.resample(wide, SPEECH_RATE, HEARING_RATE), np.float32)
+    return Spoken(tuple(pieces), (sound / active_rms(sound)).astype(np.float32))
+
+
+@dataclass(slots=True)
+class Given:
+    """One reply on its way. `kept_ms`: what the gateway says was heard when it cancelled."""
+
+    spoken: Spoken
+    asked_at: float
+    next_piece: int = 0
+    position: int = 0
+    played_ms: int = 0
+    cancelled_at: float | None = None
+    kept_ms: int = 0
+
+
+class ScriptedSession:
+    """A model session whose engine needs `engine_s` to begin. `say` takes a reply to the gateway at a time."""
+
+    def __init__(
+        self, text: Callable[[], str], now: Callable[[], float], say: Callable[[float, Reply], None], engine_s: float
+    ) -> None:
+        self.given: dict[str, Given] = {}
+        self.units: list[Unit] = []
+        self._text = text
+        self._now = now
+        self._say = say
+        self._engine_s = engine_s
+        self._seq = 0
+
+    def prefill(self, item: Item) -> int:
+        self._seq += 1
+        if isinstance(item, Unit):
+            self.units.append(item)
+        return self._seq
+
+    def generate(self, response_id: str, options: GenerateOptions) -> None:
+        text = options.say or self._text()
+        self.given[response_id] = Given(render(text), self._now())
+        self._say(self._now() + self._engine_s, Text(response_id=response_id, start=0, text=text))
+        self._go_on(response_id, self._now() + self._engine_s)
+
+    def played(self, response_id: str, ms: int) -> None:
+        self.given[response_id].played_ms = ms
+        self._go_on(response_id, self._now())
+
+    def cancel(self, response_id: str, keep_ms: int = 0) -> None:
+        given = self.given[response_id]
+        if given.cancelled_at is None:
+            given.cancelled_at, given.kept_ms = self._now(), keep_ms
+
+    def _go_on(self, response_id: str, at: float) -> None:
+        given = self.given[response_id]
+        pieces = given.spoken.pieces
+        while given.cancelled_at is None and given.next_piece < len(pieces):
+            if given.position * 1000 / SPEECH_RATE > given.played_ms + AHEAD_MS:
+                return
+            piece = pieces[given.next_piece]
+            speech = Speech(
+                response_id=response_id,
+                position=given.position,
+                pcm=piece.pcm,
+                text_span=piece.text_span,
+                marks=list(piece.marks),
+            )
+            self._say(at, speech)
+            given.position += len(piece.pcm) // 2
+            given.next_piece += 1
+            if given.next_piece == len(pieces):
+                self._say(at, Done(response_id=response_id))
