@@ -6,6 +6,7 @@ there is the finished network and one group of tensors.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -31,6 +32,8 @@ from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.tokens import SpeechTokenizer, TextTokenizer
 from model_server.minicpmo.weights import Recipe, as_is, stacked
 
+logger = logging.getLogger(__name__)
+
 Part = TypeVar("Part", bound=nn.Module)
 
 
@@ -39,6 +42,7 @@ class Source(Protocol):
 
     def read(self, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         """A tensor by its official name, in memory of its own."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,11 @@ def plan(config: ModelConfig, names: Sequence[str], dtype: str, mode: str) -> Pl
     rest = needed.total - needed.layer * config.language.num_layers
     room = [free[device] for device in where]
     placement = devices.place(where, room, config.language.num_layers, needed.layer, rest)
-    return Plan(placement, chosen, mode, budget.check(config, chosen, mode, placement, free))
+    checked = budget.check(config, chosen, mode, placement, free)
+    for device in placement.devices:
+        here = budget.needed_on(checked, placement, device)
+        logger.info("%s: needs %s, %s free", device, budget.gigabytes(here), budget.gigabytes(free[device]))
+    return Plan(placement, chosen, mode, checked)
 
 
 def assemble(
@@ -87,7 +95,7 @@ def assemble(
     progress: Callable[[Progress], None] | None = None,
 ) -> MiniCPMO:
     """The network, filled from `source` as planned."""
-    recipes = _recipes(config)
+    recipes = all_recipes(config)
     total, done = sum(len(each) for each in recipes.values()), 0
     parts = _empty_parts(config)
     for name, part in parts.items():
@@ -103,7 +111,8 @@ def assemble(
     return network
 
 
-def _recipes(config: ModelConfig) -> dict[str, list[Recipe]]:
+def all_recipes(config: ModelConfig) -> dict[str, list[Recipe]]:
+    """Every part's recipes, by the part's name."""
     return {
         "language": list(language.recipes(config.language)),
         "vision": list(vision.recipes(config.vision)),

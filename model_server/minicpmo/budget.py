@@ -83,7 +83,9 @@ def check(
         here = needed_on(needed, placement, device)
         if here > free[device]:
             advice = _advice(config, dtype, mode, sum(free[each] for each in placement.devices))
-            raise DoesNotFit(f"{device}: needs {_gb(here)}, {_gb(free[device])} free: {advice}\n{needed.table()}")
+            raise DoesNotFit(
+                f"{device}: needs {gigabytes(here)}, {gigabytes(free[device])} free: {advice}\n{needed.table()}"
+            )
     return needed
 
 
@@ -106,5 +108,6 @@ def _advice(config: ModelConfig, dtype: torch.dtype, mode: str, free: int) -> st
     return "no number format fits: use several cards (--devices cuda:0,cuda:1) or a larger one"
 
 
-def _gb(size: int) -> str:
+def gigabytes(size: int) -> str:
+    """A number of bytes as it is shown."""
     return f"{size / GIGABYTE:.1f} GB"

@@ -1,9 +1,9 @@
 """Talking to the model from a program or the command line, one turn after the other.
 
-    model = load("folder")
-    chat = Chat(model, ChatSettings(system=system_content("omni", "en", voice)))
-    for piece in chat.say([picture, "What is this?"]):
-        print(piece.text, end="")        # piece.samples: 24 kHz
+model = load("folder")
+chat = Chat(model, ChatSettings(system=system_content("omni", "en", voice)))
+for piece in chat.say([picture, "What is this?"]):
+    print(piece.text, end="")        # piece.samples: 24 kHz
 """
 
 from __future__ import annotations
@@ -40,12 +40,11 @@ class ChatSettings:
 def sampling(temperature: float | None, most_tokens: int | None) -> TextSampling:
     """Drawn at a temperature, the likeliest at 0. Raises `InputError` for a value outside its range."""
     base = LIKELIEST if temperature == 0 else DRAWN
-    changes: dict[str, float | int] = {}
-    if temperature:
-        changes["temperature"] = temperature
-    if most_tokens is not None:
-        changes["max_new_tokens"] = most_tokens
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(
+        base,
+        temperature=temperature or base.temperature,
+        max_new_tokens=base.max_new_tokens if most_tokens is None else most_tokens,
+    )
 
 
 @dataclass(slots=True)
@@ -73,7 +72,13 @@ class Chat:
         for piece in self._whole(prompt) if self.settings.parity else self._streamed(prompt):
             text += piece.text
             yield piece
-        self.messages = [*messages, Message("assistant", [text])]
+        self.messages = [*messages, Message("assistant", [self._without_specials(text)])]
+
+    def _without_specials(self, text: str) -> str:
+        """A reply as it may stand in the next prompt: a stray special token would open or close what is not there."""
+        for special in self.model.tokenizer.special_strings:
+            text = text.replace(special, "")
+        return text
 
     def _streamed(self, prompt: one_shot.Prompt) -> Generator[Piece]:
         settings = self.settings

@@ -23,9 +23,10 @@ class Linear(nn.Module):
 def laid_out(weight: Tensor) -> Tensor:
     """The matrix [out, in] in the order in memory in which products with a few rows are quickest.
 
-    A wide one on a CPU lies input by input: measured, a token then takes 0.6 of the time; narrow ones gain nothing.
+    One with at least as many outputs as inputs lies input by input on a CPU: measured, one row then takes 0.6 to 0.9 of
+    the time and 94 rows the same. Others gain nothing.
     """
-    wide = weight.dim() == 2 and weight.shape[0] > weight.shape[1]
+    wide = weight.dim() == 2 and weight.shape[0] >= weight.shape[1]
     if wide and weight.device.type == "cpu" and weight.dtype == torch.float32:
         return weight.t().contiguous().t()
     return weight

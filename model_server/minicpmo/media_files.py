@@ -14,6 +14,7 @@ from model_server.minicpmo.mel import SAMPLE_RATE
 from model_server.minicpmo.prompts import UNIT, Clip, Item
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import InputContainer
 
 SPEECH_RATE = 24_000
@@ -40,8 +41,8 @@ def read_picture(file: Path) -> Image.Image:
 
 def read_sound(file: Path) -> Clip:
     """A clip, mixed to mono, 16 kHz. Raises `InputError` for a file that is none, is empty or too long."""
-    import librosa
     import soundfile
+    import soxr
 
     if not file.is_file():
         raise InputError(f"{file}: expected a sound file, found none")
@@ -51,8 +52,8 @@ def read_sound(file: Path) -> Clip:
         raise InputError(f"{file}: expected sound: {_reason(error)}") from error
     if not 0 < len(samples) <= MOST_SOUND_S * rate:
         raise InputError(f"{file}: expected up to {MOST_SOUND_S:g} s of sound, got {len(samples) / rate:.1f} s")
-    mono: Clip = librosa.resample(samples.mean(axis=1), orig_sr=rate, target_sr=SAMPLE_RATE)
-    return mono.astype(np.float32)
+    mono = soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE, quality="HQ")
+    return np.asarray(mono, np.float32)
 
 
 def read_voice(file: Path) -> Clip:
@@ -104,11 +105,15 @@ def _last_frames(video: InputContainer) -> list[Image.Image]:
     for frame in video.decode(video=0) if video.streams.video else ():
         second = int(frame.time or 0.0)
         while last is not None and len(shown) < min(second, MOST_VIDEO_S):
-            shown.append(last.to_image())
+            shown.append(_picture(last))
         if second >= MOST_VIDEO_S:
             return shown
         last = frame
-    return shown if last is None else [*shown, last.to_image()]
+    return shown if last is None else [*shown, _picture(last)]
+
+
+def _picture(frame: VideoFrame) -> Image.Image:
+    return frame.to_image()  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _soundtrack(video: InputContainer) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from model_server.minicpmo import clock_reading
 from model_server.minicpmo.number_patterns import KINDS
 from model_server.minicpmo.numbers_in_words import (
     SpokenLanguage,
@@ -33,11 +34,21 @@ _CURRENCIES = {
 _SCALES = {"k": ("thousand", "千"), "m": ("million", "百万"), "b": ("billion", "十亿")}
 _WORD_SCALES = {"thousand": "千", "million": "百万", "billion": "十亿", "trillion": "万亿"}
 
-_MONTHS = (
-    "January February March April May June July August September October November December".split()  # noqa: SIM905
-)
-
 _OPERATORS = {"×": ("times", "乘"), "÷": ("divided by", "除以"), "=": ("equals", "等于"), "+": ("plus", "加")}
+
+_SIGNS = {
+    "=": ("equals", "等于"),
+    "+": ("plus", "加"),
+    "<": ("less than", "小于"),
+    ">": ("greater than", "大于"),
+    "≈": ("about", "约等于"),
+    "&": ("and", "和"),
+}
+"""Where they stand alone."""
+
+_POWERS = {"²": (" squared", "平方"), "³": (" cubed", "立方")}
+
+_SMALL = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 _YEARS = range(1100, 2100)
 """Four digits that are read as a year in English."""
@@ -54,7 +65,9 @@ _UNCOUNTED = "第星周零一二三四五六七八九十"
 
 def read_numbers(text: str, language: SpokenLanguage, before: str = "") -> str:
     """The text with its numbers in words. `before` is the character in front of it, "" at the beginning."""
-    text = with_ascii_digits(text)
+    text = with_ascii_digits(text).translate(_SMALL)
+    if text in _SIGNS:
+        return _SIGNS[text][language == "chinese"]
 
     def words(found: Match) -> str:
         said = _HANDLERS[str(found.lastgroup)](found, language)
@@ -62,7 +75,10 @@ def read_numbers(text: str, language: SpokenLanguage, before: str = "") -> str:
             said = _fitting(said, found, text[: found.start()][-1:] or before)
         return _apart(said, text, found)
 
-    return re.sub(" {2,}", " ", KINDS.sub(words, text))
+    said = KINDS.sub(words, text)
+    for sign, power in _POWERS.items():
+        said = said.replace(sign, power[language == "chinese"])
+    return re.sub(" {2,}", " ", said)
 
 
 def _apart(said: str, text: str, found: Match) -> str:
@@ -77,7 +93,7 @@ def _fitting(said: str, found: Match, before: str) -> str:
     behind = found.string[found.end() :][:1]
     if said == "二" and found.lastgroup == "plain" and behind and behind in _COUNTED:
         return said if before and before in _UNCOUNTED else "两"
-    return re.sub("^(?:上午|下午|晚上)", "", said) if before and before in "午晚早上" else said
+    return re.sub("^(?:上午|下午|晚上|凌晨)", "", said) if before and before in "午晚早上" else said
 
 
 def _minus(sign: str | None, language: SpokenLanguage) -> str:
@@ -86,62 +102,6 @@ def _minus(sign: str | None, language: SpokenLanguage) -> str:
     if sign == "+":
         return "plus " if language == "english" else "正"
     return "minus " if language == "english" else "负"
-
-
-def _date(found: Match, language: SpokenLanguage) -> str:
-    y, m, d = int(found["y"]), int(found["m"]), int(found["d"])
-    if language == "chinese":
-        return f"{digits(found['y'], language)}年{cardinal(m, language)}月{cardinal(d, language)}日"
-    return f"{_MONTHS[m - 1]} {ordinal(d)}, {year(y)}"
-
-
-def _time(found: Match, language: SpokenLanguage) -> str:
-    hour, minute, second, half = int(found["h"]), int(found["min"]), found["s"], _half(found["half"])
-    if language == "chinese":
-        said = _chinese_half(half, hour) + _chinese_hour(hour) + (_chinese_minutes(minute) if minute or second else "")
-        return said + (cardinal(int(second), language) + "秒" if second else "")
-    words = [cardinal(hour, language)]
-    if minute or second:
-        words.append(_minutes(minute))
-    elif not half:
-        words.append("o'clock" if hour else "hundred")
-    if second:
-        words.append(_minutes(int(second)))
-    return " ".join([*words, *half])
-
-
-def _hour(found: Match, language: SpokenLanguage) -> str:
-    hour, half = int(found["h2"]), _half(found["half2"])
-    if language == "chinese":
-        return _chinese_half(half, hour) + _chinese_hour(hour)
-    return " ".join([cardinal(hour, language), *half])
-
-
-def _half(text: str | None) -> list[str]:
-    """Half of the day as two letters."""
-    return [char for char in (text or "").lower() if char in "apm"]
-
-
-def _minutes(value: int) -> str:
-    if value == 0:
-        return "hundred"
-    return cardinal(value, "english") if value >= 10 else f"oh {cardinal(value, 'english')}"
-
-
-def _chinese_half(half: list[str], hour: int) -> str:
-    if not half:
-        return ""
-    if half[0] == "a":
-        return "上午"
-    return "下午" if hour < 6 or hour == 12 else "晚上"
-
-
-def _chinese_hour(hour: int) -> str:
-    return ("两" if hour == 2 else cardinal(hour, "chinese")) + "点"
-
-
-def _chinese_minutes(minute: int) -> str:
-    return ("零" if minute < 10 else "") + cardinal(minute, "chinese").removeprefix("零") + "分"
 
 
 def _phone(found: Match, language: SpokenLanguage) -> str:
@@ -199,7 +159,9 @@ def _fraction(found: Match, language: SpokenLanguage) -> str:
 def _range(found: Match, language: SpokenLanguage) -> str:
     unit = _unit((found["unit"] or "").replace(" ", ""), language)
     if language == "chinese":
-        return unit.format(f"{number(found['low'], language)}到{number(found['high'], language)}")
+        years = found.string[found.end() :].startswith("年") and len(found["low"]) == len(found["high"]) == 4
+        read = digits if years else number
+        return unit.format(f"{read(found['low'], language)}到{read(found['high'], language)}")
     return unit.format(f"{_bare(found['low'], language)} to {_bare(found['high'], language)}")
 
 
@@ -258,6 +220,10 @@ def _operator(found: Match, language: SpokenLanguage) -> str:
     return f" {english} " if language == "english" else chinese
 
 
+def _per(found: Match, language: SpokenLanguage) -> str:
+    return " per " if language == "english" else "每"
+
+
 def _plain(found: Match, language: SpokenLanguage) -> str:
     return _minus(found["neg5"], language) + _bare(found["value"], language)
 
@@ -273,9 +239,10 @@ def _bare(text: str, language: SpokenLanguage) -> str:
 
 
 _HANDLERS: dict[str, Callable[[Match, SpokenLanguage], str]] = {
-    "date": _date,
-    "time": _time,
-    "hour": _hour,
+    "date": clock_reading.date,
+    "slashed": clock_reading.slashed,
+    "time": clock_reading.time,
+    "hour": clock_reading.hour,
     "phone": _phone,
     "price": _price,
     "price_behind": _price_behind,
@@ -290,5 +257,6 @@ _HANDLERS: dict[str, Callable[[Match, SpokenLanguage], str]] = {
     "chinese_year": _chinese_year,
     "numbered": _numbered,
     "operator": _operator,
+    "per": _per,
     "plain": _plain,
 }

@@ -161,7 +161,7 @@ def answer(
     speak: bool = True,
     seed: int | None = None,
 ) -> Generator[Piece]:
-    """The reply while it is made: text at once, sound behind it (none unless `speak`). `seed` makes draws repeatable."""
+    """The reply while it is made: text at once, sound behind it if `speak`. `seed` makes draws repeatable."""
     generator = _generator(seed)
     with torch.inference_mode():
         rounds = TextRounds(model.language, model.tokenizer, DEFAULT, options, drawing(options, generator))
@@ -200,7 +200,8 @@ def whole(
         pass
     text = decode_round(model.tokenizer, rounds.reply.ids[: options.max_new_tokens]).partition(SPEECH_END)[0]
     if not speak:
-        return Whole(text, torch.zeros(0, model.config.speech.num_codebooks, dtype=torch.long), torch.zeros(0)), rounds.reply
+        silent = torch.zeros(0, model.config.speech.num_codebooks, dtype=torch.long)
+        return Whole(text, silent, torch.zeros(0)), rounds.reply
     codes = spoken(model, text, _speaker(rounds.reply), voice or Voice(drawing_codes(generator)))
     return Whole(text, codes, model.vocos(model.dvae(codes).float()).cpu()), rounds.reply
 

@@ -62,7 +62,7 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, x.shape[-1])
         if x.device.type == "cpu" and rows.shape[0] <= FEW_ROWS:
             # The kernel is quick in bfloat16 alone, and its scales would be rounded: they are applied behind it.
-            y = torch._weight_int8pack_mm(rows.bfloat16().contiguous(), self.weight, self.ones).to(x.dtype)
+            y = torch.ops.aten._weight_int8pack_mm(rows.bfloat16().contiguous(), self.weight, self.ones).to(x.dtype)
         else:
             y = F.linear(rows, self.weight.to(x.dtype))
         y = y * self.scale if self.bias is None else torch.addcmul(self.bias, y, self.scale)

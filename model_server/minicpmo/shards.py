@@ -107,10 +107,10 @@ def _indexed(index: Path, findings: Findings) -> list[str]:
 
 def _vocoder(file: Path, findings: Findings) -> dict[str, Tensor]:
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
         return {f"vocos.{name}": tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
     except (OSError, RuntimeError, AttributeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        findings.add(str(VOCODER), str(error).splitlines()[0], "a file of the vocoder's tensors")
+        findings.add(str(VOCODER), (str(error) or "an empty file").splitlines()[0], "a file of the vocoder's tensors")
         return {}
 
 

@@ -75,12 +75,15 @@ class Preparer(Protocol):
     @property
     def language(self) -> SpokenLanguage:
         """In which numbers are read now."""
+        ...
 
     def add(self, round_text: str, first_round: bool = False) -> str:
         """What this round appends to the text to be spoken."""
+        ...
 
     def finish(self) -> str:
         """What was held back, when the text is over."""
+        ...
 
 
 class OfficialText:
@@ -117,7 +120,8 @@ class PlainText:
 
     def __init__(self, expected: SpokenLanguage = "english") -> None:
         """`expected` is the language of a text of which no letter was seen yet."""
-        self._units, self._markup, self._expected = Units(), Markup(), expected
+        self._units, self._markup = Units(), Markup()
+        self._expected: SpokenLanguage = expected
         self._ideographs = self._letters = 0
         self._before = ""
         """The last character that is no space."""

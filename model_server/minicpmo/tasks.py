@@ -60,7 +60,10 @@ TASKS: dict[str, Task] = {
         "sound",
     ),
     "scene-tag": Task(
-        _both("Name the scene in which the audio was recorded, in a few keywords.", "请用几个关键词说明音频的录制场景。"),
+        _both(
+            "Name the scene in which the audio was recorded, in a few keywords.",
+            "请用几个关键词说明音频的录制场景。",
+        ),
         "sound",
     ),
     "read-text-in-voice": Task(

@@ -16,7 +16,7 @@ MOST = 40
 _WIDE = ((0x2E80, 0xA4CF), (0xF900, 0xFAFF), (0xFE30, 0xFE4F), (0xFF00, 0xFFEF), (0x20000, 0x3FFFF))
 _WIDE_IN_NUMBERS = "％￥"
 
-_GLUES = re.compile(r"(?:\d[*_`]*|\(\d{3}\)|[$€£¥￥₩₹]|^[^\w\s]*\d{1,3}[.)])$")
+_GLUES = re.compile(r"(?:\d[%％°℃℉]?[*_`]*|\(\d{3}\)|[$€£¥￥₩₹]|^[^\w\s]*\d{1,3}[.)])$")
 """How a word ends that belongs together with what stands behind it."""
 
 

@@ -72,10 +72,10 @@ class Machine:
         rows, inner, columns = PRODUCT
         a = torch.randn(rows, inner, device=self.device, dtype=self.dtype)
         b = torch.randn(inner, columns, device=self.device, dtype=self.dtype)
-        field_ = torch.zeros(READ_BYTES // 4, device=self.device)
+        memory = torch.zeros(READ_BYTES // 4, device=self.device)
         for _ in range(3):
             self.product_s.append(timed(lambda: a @ b, self.device))
-            self.read_s.append(timed(field_.sum, self.device))
+            self.read_s.append(timed(memory.sum, self.device))
 
     @property
     def flops(self) -> float:
@@ -90,10 +90,10 @@ class Machine:
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that `work` takes on the device."""
-    devices.synchronize(device)
+    devices.synchronise(device)
     begun = time.perf_counter()
     work()
-    devices.synchronize(device)
+    devices.synchronise(device)
     return time.perf_counter() - begun
 
 
@@ -261,7 +261,7 @@ def main() -> int:
     begun = time.perf_counter()
     source: dict[str, object] = {"devices": cards, "dtype": asked.dtype}
     model = load(asked.model, **source) if asked.model else load_random(asked.size, **source)  # type: ignore[arg-type]
-    print(f"loaded in {time.perf_counter() - begun:.1f} s, {devices.allocated(model.language.embedding.device)} in use")
+    print(f"loaded in {time.perf_counter() - begun:.1f} s")
     missed = 0
     for threads in asked.threads:
         torch.set_num_threads(threads)

@@ -17,6 +17,7 @@ from model_server.minicpmo.prompts import Clip, Item, Language, Mode, system_con
 from model_server.minicpmo.sampling import TextSampling
 from model_server.minicpmo.segment import SpeechTrace, Voice
 from model_server.minicpmo.speech_sampling import argmax
+from model_server.minicpmo.turns import Role
 
 HIDDEN, SOUND = 2e-4, 2e-4
 TEXT, FULL, FORCED = "text_session.npz", "full_sessions.npz", "full_forced.npz"
@@ -86,7 +87,9 @@ class _Chat:
     def _prompt(self, system: list[Item], named: list[str]) -> Prompt:
         content = [self._item(name) for name in named]
         messages = [Message("user", system), Message("user", content)]
-        marked = [(each.role, "".join([_marker(item) for item in each.content])) for each in messages]
+        marked: list[tuple[Role, str]] = [
+            (each.role, "".join([_marker(item) for item in each.content])) for each in messages
+        ]
         self.report.same(self.case["prompt"], one_shot.template(marked))
         prompt = one_shot.read(self.model, messages, max_slices=1, number_pictures=False)
         self.report.same(self.case["input_ids"], prompt.ids)

@@ -51,7 +51,7 @@ class Opus:
         encoder = av.CodecContext.create("libopus", "w")
         assert isinstance(encoder, av.AudioCodecContext)
         encoder.bit_rate, encoder.sample_rate = 32_000, HEARING_RATE
-        encoder.format, encoder.layout = "s16", "mono"  # type: ignore[assignment]
+        encoder.format, encoder.layout = "s16", "mono"
         encoder.options = AS_BROWSERS
         self._encoder = encoder
         self._sent = 0

@@ -155,7 +155,8 @@ class Page:
 
     def _tell(self, track: Track) -> None:
         heard = track.heard if track.end is None else min(track.heard, track.end)
-        self._report(PlaybackAck(response_id=track.response_id, played_ms=1000 * heard / SPEECH_RATE, final=track.final))
+        played_ms = 1000 * heard / SPEECH_RATE
+        self._report(PlaybackAck(response_id=track.response_id, played_ms=played_ms, final=track.final))
 
     def _mute(self, now: float) -> None:
         self._muted, self._muted_at = True, now

@@ -138,14 +138,18 @@ def _saying(text: str) -> Callable[[np.random.Generator, Split], Sound]:
     return lambda rng, split: say(draw(split, rng), text)
 
 
+def _making(make: Callable[[np.random.Generator], Sound]) -> Callable[[np.random.Generator, Split], Sound]:
+    return lambda rng, split: make(rng)
+
+
 OVER: dict[str, list[Kind]] = {
     "words": [(_saying(f"{word}!"), -3.0, 3.0) for word in COMMANDS],
     "backchannels": [
         *((_saying(f"{word}."), -8.0, -2.0) for word in BACKCHANNELS),
-        (lambda rng, split: cough(rng), 0.0, 4.0),
+        (_making(cough), 0.0, 4.0),
     ],
     "interruptions": [(_saying(f"{text}."), -3.0, 3.0) for text in INTERRUPTIONS],
-    "noises": [(lambda rng, split, make=make: make(rng), db - 3.0, db + 3.0) for make, db in NOISES.values()],
+    "noises": [(_making(make), db - 3.0, db + 3.0) for make, db in NOISES.values()],
 }
 
 # -------------------------------------------------------------------------------------------------------- alone

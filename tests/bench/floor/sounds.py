@@ -1,4 +1,4 @@
-"""Sounds that are nobody's turn: coughs, slams, keys, music, and steady noise. All synthesised, 16 kHz, active RMS 1."""
+"""Sounds that are nobody's turn: coughs, slams, keys, music, steady noise. All synthesised, 16 kHz, active RMS 1."""
 
 from __future__ import annotations
 

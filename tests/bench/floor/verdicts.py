@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from tests.bench.floor.simulation import Moment, Simulation
 
 Figures = dict[str, list[float]]
@@ -34,7 +36,7 @@ def turn_figures(call: Simulation, turns: list[list[tuple[float, float]]]) -> Fi
 
 def _pause_figures(call: Simulation, clauses: list[tuple[float, float]], figures: Figures) -> None:
     cut = False
-    for (start, end), (going_on, its_end) in zip(clauses, clauses[1:], strict=False):
+    for (start, end), (going_on, its_end) in itertools.pairwise(clauses):
         taken = [each for each, at in call.first_sent.items() if end <= at < its_end]
         pause_s = going_on - end
         figures["all_pauses"].append(float(bool(taken)))
@@ -77,7 +79,11 @@ def overlap_figures(call: Simulation, response_id: str, start: float, end: float
     """Whether the assistant yielded to a sound from `start` to `end`, and how soon it fell silent."""
     cleared = call.told("cleared", response_id, start, end + YIELD_S)
     paused = call.told("paused", response_id, start, end + YIELD_S)
-    figures: Figures = {"yielded": [float(bool(cleared))], "missed": [float(not cleared)], "held": [float(bool(paused))]}
+    figures: Figures = {
+        "yielded": [float(bool(cleared))],
+        "missed": [float(not cleared)],
+        "held": [float(bool(paused))],
+    }
     if cleared:
         figures["silent_ms"] = [1000 * (min(each.there for each in [*paused, *cleared]) - start)]
         figures["yield_ms"] = [1000 * (cleared[0].there - start)]

@@ -73,5 +73,5 @@ LONG_REPLIES = (
     "square. If you go in the morning you will also have time to visit the museum before it gets crowded with people.",
     "First you should wash the vegetables and cut them into small pieces. Then heat some oil in a large pan, add the "
     "onions and wait until they are golden. After that put everything else into the pan, pour a little water over it "
-    "and let it cook slowly for half an hour. At the end you can add salt, pepper and some fresh herbs from the garden.",
+    "and let it cook slowly for half an hour. At the end you can add salt, pepper and fresh herbs from the garden.",
 )

@@ -37,7 +37,7 @@ def test_the_vocoder_stays_in_float32() -> None:
         (torch.bfloat16, "none", 8.642 * 2 + 0.054 + 0.470 + 1.087),
         # 7.78e9 of the weights have one byte.
         (torch.bfloat16, "int8", 8.642 * 2 - 7.78 + 0.054 + 0.470 + 1.087),
-        # 7.10e9 of them have half a byte, and four bytes for each 128; the head and a matrix of each vision layer keep one byte.
+        # 7.10e9 of them have half a byte, and four bytes for each 128; the head and one of vision keep a byte.
         (torch.bfloat16, "int4", 8.642 * 2 - 7.78 - 7.10 * (0.5 - 4 / 128) + 0.054 + 0.470 + 1.087),
     ],
 )

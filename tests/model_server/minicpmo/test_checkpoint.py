@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model_server.minicpmo import checkpoint, hub, language
+from model_server.minicpmo import assembly, checkpoint, hub, language, layout
 from model_server.minicpmo.checkpoint import Progress, Tensors
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.errors import CheckpointError, DeviceError
@@ -61,10 +62,10 @@ def rewrite(file: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
 
 def test_every_tensor_of_a_golden_folder_arrives(tiny_folder: Path, tensors: Tensors) -> None:
     model = checkpoint.load(tiny_folder, devices=["cpu"])
-    head, norm = model.language.head.weight, model.language.layers[1].mlp_norm.weight
+    head, norm = model.language.head.weight, model.language.get_parameter("layers.1.mlp_norm.weight")
     assert head.dtype == torch.float32
     assert torch.equal(head, tensors["llm.lm_head.weight"].float())
-    assert torch.equal(norm, tensors["llm.model.layers.1.post_attention_layernorm.weight"].float())  # type: ignore[arg-type]
+    assert torch.equal(norm, tensors["llm.model.layers.1.post_attention_layernorm.weight"].float())
     assert not any(p.requires_grad for part in PARTS for p in getattr(model, part).parameters())
     assert not any(getattr(model, part).training for part in PARTS)
 
@@ -73,7 +74,7 @@ def test_fused_matrices_stand_row_below_row(tiny_folder: Path, tensors: Tensors)
     model = checkpoint.load(tiny_folder, devices=["cpu"])
     names = [f"llm.model.layers.0.self_attn.{part}_proj.weight" for part in "qkv"]
     expected = torch.cat([tensors[name].float() for name in names])
-    assert torch.equal(model.language.layers[0].attention.qkv.weight, expected)  # type: ignore[union-attr, arg-type]
+    assert torch.equal(model.language.get_parameter("layers.0.attention.qkv.weight"), expected)
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("bfloat16", torch.bfloat16), ("fp16", torch.float16)])
@@ -121,7 +122,10 @@ def test_all_that_is_wrong_with_the_weights_is_one_table(folder: Path) -> None:
 
     assert shard_of(folder, NORM) == shard_of(folder, "llm.lm_head.weight")
     rewrite(shard_of(folder, NORM), change)
-    rewrite(shard_of(folder, "tts.model.norm.weight"), lambda s: s.update({"tts.model.norm.weight": torch.ones(64).double()}))
+    rewrite(
+        shard_of(folder, "tts.model.norm.weight"),
+        lambda s: s.update({"tts.model.norm.weight": torch.ones(64).double()}),
+    )
     found = {row[0] or row[1]: " ".join(row).split(maxsplit=1)[1] for row in rows(refusal(folder))}
     assert set(found) == {NORM, "llm.lm_head.weight", "llm.extra", "tts.model.norm.weight"}
     assert "missing" in found[NORM]
@@ -184,16 +188,47 @@ def test_no_weights_at_all(folder: Path) -> None:
 
 
 def test_ignored_tensors_may_be_left_out_or_have_any_shape(folder: Path) -> None:
-    def change(state: dict[str, Tensor]) -> None:
+    def without_encoder(state: dict[str, Tensor]) -> None:
         for name in [name for name in state if name.startswith("tts.dvae.encoder.")]:
             del state[name]
+
+    def with_others(state: dict[str, Tensor]) -> None:
         state["tts.model.embed_tokens.weight"] = torch.zeros(5, 5)
-        state["resampler.pos_embed"] = torch.zeros(1)
+        state["resampler.pos_embed"] = torch.zeros(1, dtype=torch.float64)
 
     for file in folder.glob("*.safetensors"):
-        rewrite(file, change)
-        change = lambda state: [state.pop(n) for n in list(state) if n.startswith("tts.dvae.encoder.")]  # noqa: E731
-    checkpoint.load(folder, devices=["cpu"])
+        rewrite(file, without_encoder)
+    rewrite(shard_of(folder, NORM), with_others)
+    assert isinstance(checkpoint.load(folder, devices=["cpu"]), MiniCPMO)
+
+
+def test_of_very_many_findings_the_first_are_shown(folder: Path) -> None:
+    for file in folder.glob("*.safetensors"):
+        rewrite(file, lambda state: state.clear())
+    shown = refusal(folder).splitlines()
+    needed = sum(not name.startswith("vocos.") for name in layout.needed_tensors(checkpoint.read_config(folder)))
+    assert len(shown) == 2 + 40 + 1
+    assert shown[-1].strip() == f"and {needed - 40} more"
+
+
+def test_only_one_group_of_tensors_is_there_at_a_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+
+    def read(self: Tensors, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+        nonlocal most
+        tensor = plain_read(self, name, device, dtype)
+        alive.append(weakref.ref(tensor))
+        most = max(most, sum(each() is not None for each in alive))
+        return tensor
+
+    plain_read = Tensors.read
+    monkeypatch.setattr(Tensors, "read", read)
+    config = checkpoint.read_config(made)
+    for mode in ("none", "int8"):
+        checkpoint.load(made, devices=["cpu"], quantize=mode)
+    largest_group = max(len(recipe.sources) for each in assembly.all_recipes(config).values() for recipe in each)
+    assert most == largest_group
 
 
 def test_a_vocoder_with_a_tensor_missing_and_one_too_many(folder: Path) -> None:

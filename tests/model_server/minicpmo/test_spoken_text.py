@@ -94,6 +94,7 @@ def test_the_first_round_is_prepared_too() -> None:
         (("about 20", " €"), "about twenty euros"),
         (("1", ",23", "4"), "one thousand two hundred and thirty four"),
         (("在20", "24", "年"), "在二零二四年"),
+        (("12", ".5", "%", "的增长"), "百分之十二点五的增长"),
         (("[te", "xt](ht", "tps://a.b/c", ") ok"), "text ok"),
         (("*", "*bo", "ld*", "*"), "bold"),
     ],

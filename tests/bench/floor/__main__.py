@@ -1,0 +1,125 @@
+"""How well the floor is taken and given: `python -m tests.bench.floor`.
+
+Simulated calls in virtual time; a table with 95 % intervals, the exit status 1 on a miss. `--row NAME --seed N` plays
+the calls of one row alone, `--quick` a fifth of them, `--docs` writes the table and the picture of docs/floor.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import structlog
+
+from tests.bench import spoken
+from tests.bench.floor import picture, table
+from tests.bench.floor.conditions import Condition, parse
+from tests.bench.floor.rows import Measured, Row, load, measure
+from tests.bench.floor.scenarios import play
+from tests.bench.floor.verdicts import Figures
+from tests.bench.report import show
+
+CALLS = {"pauses": 30, "words": 80, "backchannels": 120, "interruptions": 100, "noises": 100, "alone": 20}
+SWEEP_MS = (200, 300, 400, 500, 600, 700, 800, 900)
+SWEEP = {f"pauses.flat.noise20.silence{ms}": ms for ms in SWEEP_MS}
+SWEEP_CALLS = 12
+
+Task = tuple[str, int, int]
+"""A condition's name, the seed, the call's number."""
+
+
+def calls_of(condition: Condition, quick: bool) -> int:
+    """How many calls are played."""
+    if condition.silence_ms is not None:
+        return SWEEP_CALLS // 4 if quick else SWEEP_CALLS
+    calls = CALLS[condition.what or condition.scenario]
+    return calls // 5 if quick else calls
+
+
+def play_task(task: Task) -> tuple[str, Figures]:
+    """One call, in whatever process."""
+    name, seed, index = task
+    return name, play(parse(name), seed, index)
+
+
+def quiet() -> None:
+    """The gateway's own log has no place here."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+def play_all(names: Iterable[str], seed: int, quick: bool, jobs: int) -> dict[str, list[Figures]]:
+    """Every call of these conditions, by the condition's name."""
+    tasks = [(name, seed, index) for name in names for index in range(calls_of(parse(name), quick))]
+    figures: dict[str, list[Figures]] = {}
+    if jobs == 1:
+        quiet()
+        for name, found in map(play_task, tasks):
+            figures.setdefault(name, []).append(found)
+        return figures
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=quiet) as pool:
+        for name, found in pool.map(play_task, tasks, chunksize=4):
+            figures.setdefault(name, []).append(found)
+    return figures
+
+
+def sweep_points(figures: dict[str, list[Figures]]) -> list[picture.Point]:
+    """Where the plain threshold stands at each of its values."""
+    return [point_of(str(ms), figures[name]) for name, ms in SWEEP.items()]
+
+
+def point_of(label: str, calls: Sequence[Figures]) -> picture.Point:
+    """Where these calls stand in the picture."""
+    latency = measure(Row("", "", "", "latency", "median"), calls).value
+    share = measure(Row("", "", "", "take_over", "share"), calls).value
+    return picture.Point(label, latency or 0.0, share or 0.0)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", nargs="+", choices=list(load()), help="only these rows", metavar="NAME")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the calls")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--docs", action="store_true", help="write the table and the picture of docs/floor.md")
+    parser.add_argument("--list", action="store_true", help="the rows' names")
+    return parser.parse_args()
+
+
+def main() -> int:
+    asked, rows = arguments(), load()
+    if asked.list:
+        print("\n".join(rows))
+        return 0
+    try:
+        spoken.need_programs()
+    except spoken.MissingProgram as error:
+        print(error, file=sys.stderr)
+        return 1
+    chosen = [rows[name] for name in asked.row] if asked.row else list(rows.values())
+    names = dict.fromkeys([*(row.condition for row in chosen), *(SWEEP if asked.docs else ())])
+    begun = time.monotonic()
+    figures = play_all(names, asked.seed, asked.quick, asked.jobs)
+    measured = [measure(row, figures[row.condition]) for row in chosen]
+    tell(measured)
+    print(f"{sum(map(len, figures.values()))} calls in {time.monotonic() - begun:.0f} s, seed {asked.seed}")
+    if asked.docs:
+        table.write_docs(measured)
+        picture.write(sweep_points(figures), [point_of("today", figures["pauses.flat.noise20"])])
+    return 0 if all(each.ok for each in measured) else 1
+
+
+def tell(measured: Sequence[Measured]) -> None:
+    """Print the table."""
+    show(table.head(), sys.stdout)
+    for each in measured:
+        show(table.line(each), sys.stdout, missed=not each.ok)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
