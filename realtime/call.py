@@ -22,8 +22,9 @@ from realtime.dialogue import Dialogue
 from realtime.events import EventError, ServerEvent
 from realtime.floor import FloorRules
 from realtime.frames import AudioMessage, FrameError, PictureKind, decode_picture_slice, encode_audio
+from realtime.interruption import Sounding
 from realtime.liveness import Liveness
-from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, Samples, UnitClosed
+from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, Samples, Stirred, UnitClosed
 from realtime.media.line_check import LineCheck
 from realtime.media.opus import create_decoder
 from realtime.media.pictures import Picture, PictureAssembler, PictureError
@@ -291,6 +292,10 @@ class Call:
                 case Edge():
                     if self._line_check is None:
                         self._dialogue.edge(event, now)
+                case Sounding():
+                    self._dialogue.sounding(event, now)
+                case Stirred():
+                    self._dialogue.stirred(now)
                 case UnitClosed(unit, late_ms):
                     self._metrics.unit_lateness_seconds.observe(late_ms / 1000)
                     self._unit_closed(unit, now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from realtime import events, floor
 from realtime.events import ServerEvent
 from realtime.floor import Effect, Floor, FloorEvent, FloorRules, FloorState
 from realtime.held import HeldUnits, Waiting
+from realtime.interruption import Sounding
 from realtime.media.hearing import Edge
 from realtime.media.units import CutUnit
 from realtime.playout import PlayoutError
@@ -107,14 +108,23 @@ class Dialogue:
         """The person's speech started or stopped."""
         if edge.started:
             self._held.voice_from(edge.position)
-            self._floor_event(floor.SpeechStarted(edge.position, edge.at), now)
+            self._floor_event(floor.SpeechStarted(edge.position, edge.at, edge.sounding), now)
         else:
             self._turn.ended_at = edge.at
             self._floor_event(floor.SpeechStopped(edge.position, edge.at), now)
 
+    def stirred(self, now: float) -> None:
+        """The person may be beginning to speak."""
+        if self._floor.state == FloorState.PERSON:
+            self._floor_event(floor.Stirred(), now)
+
+    def sounding(self, sounding: Sounding, now: float) -> None:
+        """What the voice that goes on sounds like."""
+        self._floor_event(floor.Voice(sounding), now)
+
     def unit(self, unit: CutUnit, now: float) -> None:
-        """A unit was closed."""
-        self._offer(unit)
+        """A unit was closed; a voice that is not the person's makes it none of theirs."""
+        self._offer(replace(unit, voiced=False) if self._floor.ignores_voice else unit)
         if self._held.speech_units >= MAX_WAIT_UNITS:
             self._cut_reason = "turn_detected"
             self._floor_event(floor.StopRequested("the person waited too long"), now)

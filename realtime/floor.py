@@ -15,6 +15,72 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import get_args
+
+from model_server.protocol import HEARING_RATE
+from realtime.floor_events import (
+    Adopt,
+    Cancel,
+    Clear,
+    Effect,
+    EndTurn,
+    FirstSound,
+    FloorEvent,
+    Heard,
+    OpenTurn,
+    Pause,
+    Release,
+    ReplyOver,
+    ReplyRequested,
+    ReplyStarted,
+    Resume,
+    SpeechStarted,
+    SpeechStopped,
+    StartReply,
+    Stirred,
+    StopRequested,
+    Tick,
+    Voice,
+)
+from realtime.interruption import LONG_MS, Meaning, Sounding, UsualLevel
+from realtime.pauses import Eagerness, PauseStatistics
+
+__all__ = [
+    "Adopt",
+    "Cancel",
+    "Clear",
+    "Effect",
+    "EndTurn",
+    "FirstSound",
+    "Floor",
+    "FloorEvent",
+    "FloorRules",
+    "FloorState",
+    "Heard",
+    "OpenTurn",
+    "Pause",
+    "Release",
+    "ReplyOver",
+    "ReplyRequested",
+    "ReplyStarted",
+    "Resume",
+    "SpeechStarted",
+    "SpeechStopped",
+    "StartReply",
+    "Stirred",
+    "StopRequested",
+    "Tick",
+    "Voice",
+]
+
+WEIGH_AGAIN_MS = 100.0
+"""A sound that stays unclear is weighed again so often."""
+
+MOST_STIRRINGS = 3
+"""The end of a turn is put off no longer than so many times `stirring_ms`."""
+
+REPAIR_MS = 1_200.0
+"""A person who speaks over a reply so soon after the end of their turn was going on: that was a pause."""
 
 
 class FloorState(Enum):
@@ -30,179 +96,31 @@ class FloorState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FloorRules:
-    """How the floor decides. All in milliseconds except `native`.
+    """How the floor decides. All in milliseconds except `eagerness` and `native`.
 
-    `silence_ms`: silence after speech that ends a turn. `interrupt_ms`: speech over the assistant that makes it yield;
-    less only holds it. `final_ack_ms`: how long a yield waits for the page to say what was heard. `thinking_ms`: an
-    engine that makes no sound for so long is given up. `native`: the engine answers of its own accord, so turns are not
-    cut and replies not asked for.
+    `silence_ms`: silence after speech that ends a turn of a usual person; `eagerness` says how it adapts to this one
+    (see `pauses`), `stirring_ms`: for how long a sound that may be the person going on puts it off. `interrupt_ms`:
+    a sound over the assistant that has lasted so long is weighed (see `interruption`); until then it only holds it.
+    `final_ack_ms`: how long a yield waits for the page to say what was heard. `thinking_ms`: an engine that makes no
+    sound for so long is given up. `native`: the engine answers of its own accord, so turns are not cut and replies not
+    asked for.
     """
 
     silence_ms: float = 500.0
     interrupt_ms: float = 250.0
     final_ack_ms: float = 250.0
     thinking_ms: float = 20_000.0
+    stirring_ms: float = 80.0
+    eagerness: Eagerness = "auto"
     native: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("silence_ms", "interrupt_ms", "final_ack_ms", "thinking_ms"):
+        for name in ("silence_ms", "interrupt_ms", "final_ack_ms", "thinking_ms", "stirring_ms"):
             value = getattr(self, name)
             if not 0 <= value <= 60_000:
                 raise ValueError(f"{name} is between 0 and 60000 ms, got {value}")
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# What happened
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechStarted:
-    """The detector hears the person since sample `position`, which arrived at time `at`."""
-
-    position: int
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechStopped:
-    """The person's speech ended at sample `position`, which arrived at time `at`."""
-
-    position: int
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyRequested:
-    """The client wants an answer now (typed text, `response.create`), or `say` spoken."""
-
-    say: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyStarted:
-    """A native engine began a response by itself."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class FirstSound:
-    """The response's first speech is on its way to the loudspeaker."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyOver:
-    """Nothing more will come of the response: all of it was heard, it had no speech, or it failed."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """The page's final word on a cleared response: `heard_ms` of it left the loudspeaker."""
-
-    response_id: str
-    heard_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequested:
-    """The client wants silence now (`output_audio_buffer.clear`, `response.cancel`), or units waited too long."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-FloorEvent = (
-    SpeechStarted
-    | SpeechStopped
-    | ReplyRequested
-    | ReplyStarted
-    | FirstSound
-    | ReplyOver
-    | Heard
-    | StopRequested
-    | Tick
-)
-
-# --------------------------------------------------------------------------------------------------------------------
-# What to do
-
-
-@dataclass(frozen=True, slots=True)
-class OpenTurn:
-    """The person took the floor at sample `position`."""
-
-    item_id: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class EndTurn:
-    """The person's turn ended at sample `position`: cut the short unit and write it into the session."""
-
-    item_id: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartReply:
-    """Ask the engine to answer; units are held from now on until `Release`."""
-
-    response_id: str
-    number: int
-    say: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """A native engine's response `response_id` gets channel number `number`."""
-
-    response_id: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Fall silent, keep what is buffered."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Go on where it paused."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """Fall silent for good; the page answers with what was heard. Nothing of the response is sent from now on."""
-
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Tell the engine: of this response `keep_ms` were heard, None when that is for the shell to estimate."""
-
-    response_id: str
-    keep_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Send the units that were held, in order, and hold no more."""
-
-
-Effect = OpenTurn | EndTurn | StartReply | Adopt | Pause | Resume | Clear | Cancel | Release
+        if self.eagerness not in get_args(Eagerness):
+            raise ValueError(f"eagerness is one of {', '.join(get_args(Eagerness))}, got {self.eagerness!r}")
 
 
 class Floor:
@@ -227,11 +145,22 @@ class Floor:
         self._voice: SpeechStarted | None = None
         self._quiet: SpeechStopped | None = None
         self._wanted: ReplyRequested | None = None
+        self._pauses = PauseStatistics()
+        self._ended: SpeechStopped | None = None
+        """The end of the person's latest speech."""
+        self._usual = UsualLevel()
+        self._sounding: Sounding | None = None
+        """What the voice that goes on, or the latest one, sounds like."""
 
     @property
     def response_id(self) -> str | None:
         """The one response that is alive, None when there is none."""
         return self._reply
+
+    @property
+    def ignores_voice(self) -> bool:
+        """Whether the voice that is heard over the assistant is taken for somebody or something else."""
+        return self.state == FloorState.SPEAKING and self._voice is not None
 
     @property
     def person_speaks(self) -> bool:
@@ -245,6 +174,10 @@ class Floor:
                 return self._speech_started(event, now)
             case SpeechStopped():
                 return self._speech_stopped(event, now)
+            case Voice(sounding):
+                return self._voice_goes_on(sounding, now)
+            case Stirred():
+                return self._stirred(now)
             case ReplyRequested():
                 return self._reply_requested(event, now)
             case ReplyStarted(response_id):
@@ -263,7 +196,9 @@ class Floor:
     # ---------------------------------------------------------------------------------------------- the person
 
     def _speech_started(self, event: SpeechStarted, now: float) -> list[Effect]:
-        self._voice, self._quiet = event, None
+        self._voice, self._quiet, self._sounding = event, None, event.sounding
+        if self.state in (FloorState.PERSON, FloorState.THINKING):
+            self._note_pause(event)
         match self.state:
             case FloorState.IDLE:
                 return self._open_turn(event, "speech")
@@ -273,24 +208,44 @@ class Floor:
             case FloorState.THINKING:
                 return self._take_back(event)
             case FloorState.SPEAKING:
-                return self._hold(event, now)
+                return self._voice_over_reply(now)
             case _:
                 return []
 
     def _speech_stopped(self, event: SpeechStopped, now: float) -> list[Effect]:
         if self._voice is None:
             return []
-        self._voice, self._quiet = None, event
+        began, self._voice, self._quiet = self._voice, None, event
+        if self.state == FloorState.PERSON and self._sounding is not None:
+            self._usual.learn(self._sounding)
+        if self.state in (FloorState.PERSON, FloorState.THINKING):
+            self._ended = event
         match self.state:
             case FloorState.PERSON:
-                self.deadline = max(now, event.at + self.rules.silence_ms / 1000)
+                self.deadline = self._turn_over_at(event, now)
                 return []
             case FloorState.THINKING:
                 return self._close_turn()
             case FloorState.HOLDING:
-                return self._resume()
+                return self._short_sound(began, event, now)
             case _:
                 return []
+
+    def _stirred(self, now: float) -> list[Effect]:
+        if self.state == FloorState.PERSON and self._quiet is not None and self.deadline is not None:
+            latest = self._turn_over_at(self._quiet, 0.0) + MOST_STIRRINGS * self.rules.stirring_ms / 1000
+            self.deadline = max(self.deadline, min(latest, now + self.rules.stirring_ms / 1000))
+        return []
+
+    def _turn_over_at(self, quiet: SpeechStopped, now: float) -> float:
+        silence_ms = self._pauses.silence_ms(self.rules.silence_ms, self.rules.eagerness)
+        return max(now, quiet.at + silence_ms / 1000)
+
+    def _note_pause(self, event: SpeechStarted) -> None:
+        """The person goes on: how long they paused says how long to wait next time."""
+        if self._ended is not None:
+            self._pauses.went_on(1000 * (event.position - self._ended.position) / HEARING_RATE)
+            self._ended = None
 
     def _open_turn(self, event: SpeechStarted, reason: str) -> list[Effect]:
         self._item_id = self._new_id("item")
@@ -378,7 +333,7 @@ class Floor:
         if self._voice is not None:
             return self._open_turn(self._voice, reason) if self._item_id is None else self._back_to_person(reason)
         if self._item_id is not None and self._quiet is not None:
-            self.deadline = max(now, self._quiet.at + self.rules.silence_ms / 1000)
+            self.deadline = self._turn_over_at(self._quiet, now)
             return self._back_to_person(reason, keep_deadline=True)
         self._quiet = self._item_id = None
         self._go(FloorState.IDLE, reason)
@@ -396,11 +351,43 @@ class Floor:
         self.deadline = max(now, event.at + self.rules.interrupt_ms / 1000)
         return [Pause(self._reply)]
 
-    def _resume(self) -> list[Effect]:
+    def _voice_goes_on(self, sounding: Sounding, now: float) -> list[Effect]:
+        """A voice that was not the person's may be joined by the person's."""
+        self._sounding = sounding
+        return self._voice_over_reply(now) if self.state == FloorState.SPEAKING else []
+
+    def _voice_over_reply(self, now: float) -> list[Effect]:
+        """Hold for every voice that may be the person's."""
+        if self._voice is None or self._usual.meaning(self._sounding) is Meaning.NOT_THE_PERSON:
+            return []
+        return self._hold(self._voice, now)
+
+    def _weigh(self, voice: SpeechStarted, now: float) -> list[Effect]:
+        """The sound over the assistant has lasted: yield, wait for more of it, or go on."""
+        long_at = voice.at + LONG_MS / 1000
+        match self._usual.meaning(self._sounding):
+            case Meaning.WANTS_FLOOR:
+                return self._yield("person speaks over the assistant", now)
+            case Meaning.UNCLEAR:
+                self.deadline = max(long_at, now + WEIGH_AGAIN_MS / 1000)
+                return []
+            case Meaning.NOT_THE_PERSON:
+                return self._resume("not the person")
+
+    def _short_sound(self, began: SpeechStarted, ended: SpeechStopped, now: float) -> list[Effect]:
+        """The sound is over already: a word that wants the floor is as short as one that does not."""
+        if self._sounding is None or self._usual.meaning(self._sounding) is not Meaning.WANTS_FLOOR:
+            return self._resume("short sound")
+        opened = self._open_turn(began, "short word") if self._item_id is None else []
+        self._quiet = ended
+        assert self._reply is not None
+        return [*opened, *self._yield("short word", now)]
+
+    def _resume(self, reason: str) -> list[Effect]:
         assert self._reply is not None
         closed = self._close_turn()
         self._quiet = None
-        self._go(FloorState.SPEAKING, "short sound")
+        self._go(FloorState.SPEAKING, reason)
         return [*closed, Resume(self._reply)]
 
     def _stop(self, reason: str, now: float) -> list[Effect]:
@@ -416,6 +403,10 @@ class Floor:
     def _yield(self, reason: str, now: float) -> list[Effect]:
         assert self._reply is not None
         effects: list[Effect] = [Clear(self._reply)]
+        if self._voice is not None and self._ended is not None:
+            since = 1000 * (self._voice.position - self._ended.position) / HEARING_RATE
+            if since <= REPAIR_MS:
+                self._note_pause(self._voice)
         if self._voice is not None and self._item_id is None:
             effects += self._open_turn(self._voice, reason)
         self._go(FloorState.YIELDING, reason)
@@ -440,7 +431,7 @@ class Floor:
             case FloorState.THINKING:
                 return self._stop("engine made no sound", now)
             case FloorState.HOLDING:
-                return self._yield("person speaks over the assistant", now)
+                return self._weigh(self._voice, now) if self._voice is not None else self._resume("short sound")
             case FloorState.YIELDING:
                 return self._heard(self._reply, None, now) if self._reply else []
             case _:

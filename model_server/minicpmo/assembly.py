@@ -19,6 +19,7 @@ from model_server.minicpmo import (
     devices,
     dvae,
     language,
+    packed,
     quantize,
     resampler,
     speech,
@@ -197,6 +198,8 @@ class _Filling:
         for name, tensor in (*self._part.named_parameters(), *self._part.named_buffers()):
             if tensor.is_meta:
                 raise AssertionError(f"{self._name} {name}: no recipe makes it")
+        if packed.worthwhile(self._plan.placement.rest, self._dtype):
+            packed.pack(self._part)
         self._part.requires_grad_(False).eval()
 
 

@@ -31,7 +31,9 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".t
 
 
 def run(request: Request, lines: TextIO, out: TextIO, log: TextIO) -> None:
-    """Everything that is given is read and checked before the network is loaded. Raises `ModelError`."""
+    """Every file that is given is read before the network is loaded. Raises `ModelError`."""
+    if request.speak is not None and not request.speak.parent.is_dir():
+        raise InputError(f"{request.speak}: expected a folder to write into, found none")
     folder = hub.local_folder(request.model)
     voice = _voice(request, folder)
     system = _system(request, voice)

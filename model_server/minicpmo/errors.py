@@ -1,4 +1,4 @@
-"""What can be wrong with a model folder or with what a session is given. Every message names the limit and what came."""
+"""What can be wrong with a model folder or a session's input. Every message names the limit and what came."""
 
 from __future__ import annotations
 

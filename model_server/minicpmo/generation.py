@@ -43,7 +43,7 @@ class Reply:
 
 
 class TextRounds:
-    """Rounds of one reply, computed while they are pulled; the context holds the tokens of whole rounds but the last."""
+    """Rounds of one reply, computed while they are pulled; the context holds their tokens but the last."""
 
     def __init__(
         self,

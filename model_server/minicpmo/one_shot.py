@@ -27,7 +27,7 @@ from model_server.minicpmo.reply import SpokenReply
 from model_server.minicpmo.rounds import decode_round
 from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing
 from model_server.minicpmo.segment import CALL, MOST_FRAMES, Piece, Voice
-from model_server.minicpmo.session import pour
+from model_server.minicpmo.session import filler_bounds, pour
 from model_server.minicpmo.speech_ids import speech_ids
 from model_server.minicpmo.speech_sampling import drawing_codes
 from model_server.minicpmo.turns import MESSAGE_END, SPEECH_END, Role
@@ -37,6 +37,8 @@ LIKELIEST = TextSampling(do_sample=False, repetition_penalty=1.2, max_new_tokens
 
 TO_THE_TERMINATOR = replace(DEFAULT, whole_messages=False)
 """As published, a reply goes on behind `<|tts_eos|>` until its terminator, and the penalty covers all of it."""
+
+MOST_SEED = 2**63 - 1
 
 EVEN_CLIP = 4 * HOP
 """Clips of a multiple of so many samples have as many embeddings together as apart."""
@@ -124,12 +126,14 @@ class _Reader:
         embeddings = model.language.embed(ids)
         slices = [part for picture in self._pictures for part in picture.slices]
         if slices:
-            places = _places(ids, (special.image_start, special.slice_start), (special.image_end, special.slice_end))
+            places = filler_bounds(
+                ids, (special.image_start, special.slice_start), (special.image_end, special.slice_end)
+            )
             seen = model.resampler(model.vision(slices), [(part.rows, part.columns) for part in slices])
             pour(embeddings, places, seen.flatten(0, 1))
         if self._mels:
             heard = torch.cat(model.audio.encode(self._mels))
-            pour(embeddings, _places(ids, (special.audio_start,), (special.audio_end,)), heard)
+            pour(embeddings, filler_bounds(ids, (special.audio_start,), (special.audio_end,)), heard)
         return embeddings
 
 
@@ -147,12 +151,6 @@ def merged(clips: Sequence[Clip]) -> list[Clip]:
     return [part for group in groups if group for part in split_clip(np.concatenate(group))]
 
 
-def _places(ids: list[int], starts: tuple[int, ...], ends: tuple[int, ...]) -> list[tuple[int, int]]:
-    first = [place + 1 for place, token in enumerate(ids) if token in starts]
-    behind = [place for place, token in enumerate(ids) if token in ends]
-    return list(zip(first, behind, strict=True))
-
-
 def answer(
     model: MiniCPMO,
     prompt: Prompt,
@@ -161,7 +159,10 @@ def answer(
     speak: bool = True,
     seed: int | None = None,
 ) -> Generator[Piece]:
-    """The reply while it is made: text at once, sound behind it if `speak`. `seed` makes draws repeatable."""
+    """The reply while it is made: text at once, sound behind it if `speak`. `seed` makes draws repeatable.
+
+    Raises `InputError` for a seed outside its range.
+    """
     generator = _generator(seed)
     with torch.inference_mode():
         rounds = TextRounds(model.language, model.tokenizer, DEFAULT, options, drawing(options, generator))
@@ -192,7 +193,10 @@ def whole(
     choose: TextChooser | None = None,
     voice: Voice | None = None,
 ) -> tuple[Whole, Reply]:
-    """The reply exactly as published, all its text before its sound. `choose` and `voice` replace the draws."""
+    """The reply exactly as published, all its text before its sound. `choose` and `voice` replace the draws.
+
+    Raises `InputError` for a seed outside its range.
+    """
     generator = _generator(seed)
     choose = choose or drawing(options, generator)
     rounds = TextRounds(model.language, model.tokenizer, TO_THE_TERMINATOR, options, choose)
@@ -241,6 +245,8 @@ def _generator(seed: int | None) -> torch.Generator:
     generator = torch.Generator()
     if seed is None:
         generator.seed()
+    elif not 0 <= seed <= MOST_SEED:
+        raise InputError(f"seed: expected 0 to {MOST_SEED}, got {seed}")
     else:
         generator.manual_seed(seed)
     return generator

@@ -83,4 +83,9 @@ def drawing(options: TextSampling, generator: torch.Generator) -> TextChooser:
     """A draw as `options` say; greedy where they say so."""
     if not options.do_sample:
         return greedy
-    return lambda logits: int(torch.multinomial(distribution(logits, options)[None], 1, generator=generator))
+
+    def draw(logits: Tensor) -> int:
+        # A generator draws on its own device only.
+        return int(torch.multinomial(distribution(logits, options).to(generator.device)[None], 1, generator=generator))
+
+    return draw

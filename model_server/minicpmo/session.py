@@ -144,8 +144,10 @@ class Session:
 
     def _write(self, prompt: str, ids: list[int], message: _Message, audio_cache: KVCache) -> Prefilled:
         model, special = self.model, self.model.tokenizer.specials
-        pictures = _bounds(ids, (special.image_start, special.slice_start), (special.image_end, special.slice_end))
-        clips = _bounds(ids, (special.audio_start,), (special.audio_end,))
+        pictures = filler_bounds(
+            ids, (special.image_start, special.slice_start), (special.image_end, special.slice_end)
+        )
+        clips = filler_bounds(ids, (special.audio_start,), (special.audio_end,))
         embeddings = model.language.embed(ids)
         slices = [part for picture in message.pictures for part in picture.slices]
         if slices:
@@ -239,7 +241,8 @@ class Session:
                 yield Piece(found.text, torch.zeros(0))
 
 
-def _bounds(ids: list[int], starts: tuple[int, ...], ends: tuple[int, ...]) -> list[tuple[int, int]]:
+def filler_bounds(ids: list[int], starts: tuple[int, ...], ends: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The spans [start, end) between start tokens and end tokens, in order."""
     first = [place + 1 for place, token in enumerate(ids) if token in starts]
     behind = [place for place, token in enumerate(ids) if token in ends]
     return list(zip(first, behind, strict=True))

@@ -22,16 +22,20 @@ class Turns(Protocol):
 
     def prefill(self, role: Role, text: str) -> tuple[str, Turns]:
         """What to write for a message piece, and the state after it."""
+        ...
 
     def reply(self) -> tuple[str, Turns]:
         """What opens a reply, and the state while it runs."""
+        ...
 
     def finished(self, spoken_to_end: bool) -> Turns:
         """The reply ended by itself; `spoken_to_end`: with `<|tts_eos|>` in the context."""
+        ...
 
     @property
     def starts_turn(self) -> bool:
         """Whether the next user piece begins a turn."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

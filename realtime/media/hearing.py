@@ -13,19 +13,26 @@ import numpy.typing as npt
 
 from model_server.protocol import HEARING_RATE
 from realtime.held import PRE_ROLL_SAMPLES
+from realtime.interruption import Sounding
 from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver
 from realtime.media.silent_input import SilentInput
-from realtime.media.speech import EdgeKind, SpeechDetector
+from realtime.media.speech import EdgeKind, SpeechDetector, SpeechEdge
+from realtime.media.stirring import Stirring
 from realtime.media.units import CutUnit, UnitCutter
+from realtime.media.voice_meter import VoiceMeter
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The person's speech started or ended at sample `position`, which arrived at time `at` (seconds)."""
+    """The person's speech started or ended at sample `position`, which arrived at time `at` (seconds).
+
+    `sounding`: what speech that started sounds like so far.
+    """
 
     started: bool
     position: int
     at: float
+    sounding: Sounding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,12 @@ class Samples:
     pcm: npt.NDArray[np.int16]
 
 
-HearingEvent = Edge | UnitClosed | InputSilence | Samples
+@dataclass(frozen=True, slots=True)
+class Stirred:
+    """The person may be beginning to speak; an `Edge` follows soon, or does not."""
+
+
+HearingEvent = Edge | UnitClosed | InputSilence | Samples | Stirred | Sounding
 
 
 class Hearing:
@@ -61,6 +73,8 @@ class Hearing:
         self.cutter = UnitCutter()
         self._detector = detector
         self._silent_input = SilentInput()
+        self._stirring = Stirring()
+        self._meter = VoiceMeter()
         self._position = 0
         self._epoch = now
 
@@ -102,22 +116,25 @@ class Hearing:
         silence = self._silent_input.feed(frame)
         if silence is not None:
             events.append(InputSilence(silence))
-        events.extend(self._edges(frame, now))
+        edges = self._detector.feed(frame.samples)
+        sounding = self._meter.feed(frame.samples, self._detector.speaking)
+        events.extend(self._edge(edge, sounding, now) for edge in edges)
+        if sounding is not None:
+            events.append(sounding)
+        if self._stirring.feed(frame.samples, self._detector.speaking, self._detector.probability):
+            events.append(Stirred())
         for unit in self.cutter.append(frame.samples):
             events.append(UnitClosed(unit, self._late_ms(unit, now)))
         return events
 
-    def _edges(self, frame: AudioFrame, now: float) -> list[HearingEvent]:
-        edges: list[HearingEvent] = []
-        for edge in self._detector.feed(frame.samples):
-            started = edge.kind is EdgeKind.STARTED
-            at = now - max(0, self._position - edge.position) / HEARING_RATE
-            edges.append(Edge(started, edge.position, at))
-            if started:
-                self.cutter.voice_from(max(0, edge.position - PRE_ROLL_SAMPLES))
-            else:
-                self.cutter.voice_until(edge.position)
-        return edges
+    def _edge(self, edge: SpeechEdge, sounding: Sounding | None, now: float) -> Edge:
+        started = edge.kind is EdgeKind.STARTED
+        at = now - max(0, self._position - edge.position) / HEARING_RATE
+        if started:
+            self.cutter.voice_from(max(0, edge.position - PRE_ROLL_SAMPLES))
+        else:
+            self.cutter.voice_until(edge.position)
+        return Edge(started, edge.position, at, sounding if started else None)
 
     def _late_ms(self, unit: CutUnit, now: float) -> float:
         due = self._epoch + unit.end / HEARING_RATE

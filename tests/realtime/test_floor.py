@@ -40,7 +40,7 @@ ITEM1, ITEM2, RESP1, RESP2 = "item_1", "item_2", "resp_1", "resp_2"
 def make_floor(**rules: object) -> Floor:
     counters: dict[str, itertools.count[int]] = {}
     return Floor(
-        FloorRules(**rules),  # type: ignore[arg-type]
+        FloorRules(**{"eagerness": "fixed", **rules}),  # type: ignore[arg-type]
         lambda prefix: f"{prefix}_{next(counters.setdefault(prefix, itertools.count(1)))}",
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model_server.minicpmo.checkpoint import load
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.parity import chatting, conversations, hearing, pictures, seeing, texts, voice
+from model_server.minicpmo.parity import chatting, conversations, hearing, pictures, prompting, seeing, texts, voice
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import VectorSet
 
@@ -21,6 +21,7 @@ CHECKS: dict[str, Check] = {
     "voice": voice.check,
     "conversations": conversations.check,
     "chatting": chatting.check,
+    "prompting": prompting.check,  # Last: it takes what media the others left.
 }
 """By what they are about; together they look at everything."""
 

@@ -93,6 +93,10 @@ class VectorSet:
         """Names of the arrays of a file, none of a file that is not there."""
         return list(self._files.get(file, {}).get("keys", {}))
 
+    def described(self, file: str, key: str) -> list[Any]:
+        """Shape and dtype of an array, as the index has them."""
+        return list(self._files[file]["keys"][key])
+
     def array(self, file: str, key: str) -> Array:
         """An array, now looked at."""
         if file not in self._open:

@@ -157,17 +157,22 @@ OVER: dict[str, list[Kind]] = {
 
 def _alone(condition: Condition, detector: SpeechDetector, rng: np.random.Generator, index: int) -> Figures:
     replies = np.random.default_rng(int(rng.integers(1 << 32)))
-    call = Simulation(condition, detector, rng, ALONE_S, lambda: str(replies.choice(LONG_REPLIES)))
-    asked: list[float] = []
-    call.run(_ask_again(call, asked))
+    question = say(somebody(condition, rng).voice, "please tell me everything about that.")
+    call = Simulation(condition, detector, rng, ALONE_S + 6.0, lambda: str(replies.choice(LONG_REPLIES)))
+    call.run(_ask_again(call, question))
     return alone_figures(call, ALONE_S)
 
 
-def _ask_again(call: Simulation, asked: list[float]) -> Person:
-    while True:
-        call.dialogue.ask(call.now)
-        asked.append(call.now)
-        yield lambda: call.idle and call.now > asked[-1] + 1.0
+def _ask_again(call: Simulation, question: Sound) -> Person:
+    """The person asks once, so that their level is known; from then on the page asks."""
+    asked = call.microphone.add(question, 0.6)
+    yield lambda: call.sounding() is not None or call.now > asked + ANSWER_S
+    until = call.now + ALONE_S
+    while call.now < until:
+        if call.idle:
+            call.dialogue.ask(call.now)
+        since = call.now
+        yield lambda since=since: (call.idle and call.now > since + 1.0) or call.now > until  # type: ignore[misc]
 
 
 _SCENARIOS = {"pauses": _pauses, "overlap": _overlap, "alone": _alone}

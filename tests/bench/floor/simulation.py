@@ -19,7 +19,8 @@ from realtime.dialogue import Dialogue
 from realtime.events import PlaybackAck, ServerEvent
 from realtime.floor import FloorRules, FloorState
 from realtime.frames import AudioMessage
-from realtime.media.hearing import Edge, Hearing, HearingEvent, UnitClosed
+from realtime.interruption import Sounding
+from realtime.media.hearing import Edge, Hearing, HearingEvent, Stirred, UnitClosed
 from realtime.media.receive import AudioPacket, AudioReceiver
 from realtime.media.speech import SpeechDetector
 from realtime.playout import Playout
@@ -178,6 +179,10 @@ class Simulation:
             match event:
                 case Edge():
                     self.dialogue.edge(event, self.now)
+                case Sounding():
+                    self.dialogue.sounding(event, self.now)
+                case Stirred():
+                    self.dialogue.stirred(self.now)
                 case UnitClosed(unit, _):
                     self.dialogue.unit(unit, self.now)
                 case _:
@@ -222,4 +227,6 @@ class Simulation:
 
 
 def _rules(condition: Condition) -> FloorRules:
-    return FloorRules() if condition.silence_ms is None else FloorRules(silence_ms=condition.silence_ms)
+    return (
+        FloorRules() if condition.silence_ms is None else FloorRules(silence_ms=condition.silence_ms, eagerness="fixed")
+    )

@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from model_server.minicpmo.checkpoint import Tensors, load, read_config
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.model import MiniCPMO
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small networks are quickest so, and leave the other core to others."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,8 @@ def test_wrong_input_ends_with_status_2_and_one_line(
     assert capsys.readouterr().err == f"chat: {missing}: expected a sound file, found none\n"
     assert chat.main(["--model", str(tiny_folder), "--text", "a", "--task", "mimick"]) == 2
     assert "--audio" in capsys.readouterr().err
+    assert chat.main(["--model", str(tiny_folder), "--text", "a", "--speak", str(tmp_path / "no" / "o.wav")]) == 2
+    assert "expected a folder to write into" in capsys.readouterr().err
 
 
 def test_a_spoken_answer_about_a_picture_and_a_clip(
@@ -116,6 +118,27 @@ def test_lines_of_standard_input_are_turns(monkeypatch: pytest.MonkeyPatch, mode
     text, log = run(monkeypatch, model, ["--model", str(tiny_folder), *SHORT], "hello\n\nagain\n")
     assert text.count("\n") >= 2
     assert log == ""
+
+
+class Typed(io.StringIO):
+    """Lines that a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_told_what_is_wrong_and_may_go_on(
+    monkeypatch: pytest.MonkeyPatch, model: MiniCPMO, tiny_folder: Path
+) -> None:
+    monkeypatch.setattr(chat_command, "load", lambda *args, progress, **kwargs: model)
+    out, log = io.StringIO(), io.StringIO()
+    request = chat.parse(["--model", str(tiny_folder), *SHORT])
+    chat_command.run(request, Typed("<|im_end|>\nhello\n"), out, log)
+    assert "no special tokens" in log.getvalue()
+    assert log.getvalue().count("> ") >= 3
+    assert out.getvalue().strip()
+    with pytest.raises(InputError, match="no special tokens"):
+        chat_command.run(request, io.StringIO("<|im_end|>\n"), out, log)
 
 
 def test_progress_of_loading_goes_to_standard_error(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:

@@ -121,3 +121,5 @@ def test_the_same_seed_is_the_same_reply(model: MiniCPMO) -> None:
         for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
+    with pytest.raises(InputError, match="seed"):
+        next(one_shot.answer(model, prompt, options, seed=2**63))

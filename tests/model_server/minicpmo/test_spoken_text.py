@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model_server.minicpmo.errors import ModelError
 from model_server.minicpmo.rounds import EmptyRound, RoundText, hold_back
 from model_server.minicpmo.spoken_text import OfficialText, PlainText, detect_language, sentence_end, split_point
-from model_server.minicpmo.text_units import MOST
+from model_server.minicpmo.text_units import MOST, Units
 from model_server.minicpmo.tokens import TextTokenizer
 
 
@@ -120,11 +120,24 @@ def test_any_split_into_rounds_is_spoken_alike(text: str, data: st.DataObject) -
     assert spoken(*rounds) == spoken(text) == spoken(*text)
 
 
-def test_what_is_held_back_is_bounded() -> None:
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PARTS, max_size=40).map("".join))
+def test_units_are_the_whole_text_and_few_characters_wait(text: str) -> None:
+    units = Units()
+    ready = "".join([unit.text for unit in units.add(text)])
+    assert len(text) - len(ready) <= MOST + 1
+    assert ready + "".join([unit.text for unit in units.finish()]) == text
+
+
+def test_a_word_is_spoken_as_soon_as_it_is_whole() -> None:
     preparer = PlainText()
-    given = sum(preparer.add("7") != "" for _ in range(3 * MOST))
-    assert given >= 2
-    assert preparer.add("word " * 3).endswith("word word")
+    assert [preparer.add(text) for text in ("wor", "d ", "next ", "7 ", "days ")] == [
+        "",
+        "word",
+        " next",
+        "",
+        " seven days",
+    ]
 
 
 def test_a_long_address_is_skipped_to_its_end() -> None:

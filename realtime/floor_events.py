@@ -1,0 +1,178 @@
+"""What happens to the floor, and what it decides: the events and effects of `floor.Floor`.
+
+Times are seconds of one monotonic clock, positions samples of the call's 16 kHz audio, `*_ms` milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from realtime.interruption import Sounding
+
+# --------------------------------------------------------------------------------------------------------------------
+# What happened
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The detector hears a voice since sample `position`, which arrived at time `at`; what it sounds like so far."""
+
+    position: int
+    at: float
+    sounding: Sounding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The person's speech ended at sample `position`, which arrived at time `at`."""
+
+    position: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What the person's voice sounds like by now, between its start and its stop."""
+
+    sounding: Sounding
+
+
+@dataclass(frozen=True, slots=True)
+class Stirred:
+    """Something that may be the person going on is heard; the detector will say so within `stirring_ms`, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRequested:
+    """The client wants an answer now (typed text, `response.create`), or `say` spoken."""
+
+    say: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """A native engine began a response by itself."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSound:
+    """The response's first speech is on its way to the loudspeaker."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOver:
+    """Nothing more will come of the response: all of it was heard, it had no speech, or it failed."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The page's final word on a cleared response: `heard_ms` of it left the loudspeaker."""
+
+    response_id: str
+    heard_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The client wants silence now (`output_audio_buffer.clear`, `response.cancel`), or units waited too long."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+FloorEvent = (
+    SpeechStarted
+    | SpeechStopped
+    | Voice
+    | Stirred
+    | ReplyRequested
+    | ReplyStarted
+    | FirstSound
+    | ReplyOver
+    | Heard
+    | StopRequested
+    | Tick
+)
+
+# --------------------------------------------------------------------------------------------------------------------
+# What to do
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """The person took the floor at sample `position`."""
+
+    item_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """The person's turn ended at sample `position`: cut the short unit and write it into the session."""
+
+    item_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartReply:
+    """Ask the engine to answer; units are held from now on until `Release`."""
+
+    response_id: str
+    number: int
+    say: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """A native engine's response `response_id` gets channel number `number`."""
+
+    response_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Fall silent, keep what is buffered."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on where it paused."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Fall silent for good; the page answers with what was heard. Nothing of the response is sent from now on."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Tell the engine: of this response `keep_ms` were heard, None when that is for the shell to estimate."""
+
+    response_id: str
+    keep_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Send the units that were held, in order, and hold no more."""
+
+
+Effect = OpenTurn | EndTurn | StartReply | Adopt | Pause | Resume | Clear | Cancel | Release
