@@ -29,6 +29,7 @@ from model_server.minicpmo import (
 )
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.layers import Linear, laid_out
+from model_server.minicpmo.mel import mel_filters
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.tokens import SpeechTokenizer, TextTokenizer
 from model_server.minicpmo.weights import Recipe, as_is, stacked
@@ -107,6 +108,7 @@ def assemble(
             if progress is not None:
                 progress(Progress(name, done, total))
         filling.finish()
+    mel_filters()
     network = MiniCPMO(config, *vocabularies, **parts)  # type: ignore[arg-type]
     network.language.cuts = chosen.placement.cuts
     return network

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 import numpy as np
 import torch
 
-from model_server.minicpmo import hub
+from model_server.minicpmo import assembly, hub
 from model_server.minicpmo.chat import Chat, ChatSettings, sampling
 from model_server.minicpmo.checkpoint import Progress, load
 from model_server.minicpmo.errors import InputError
@@ -47,13 +49,14 @@ def run(request: Request, lines: TextIO, out: TextIO, log: TextIO) -> None:
         seed=request.seed,
         parity=request.parity,
     )
-    model = load(
-        folder,
-        devices=request.devices,
-        dtype=request.dtype,
-        quantize=request.quantize,
-        progress=_Shown(log),
-    )
+    with _budget_shown(log):
+        model = load(
+            folder,
+            devices=request.devices,
+            dtype=request.dtype,
+            quantize=request.quantize,
+            progress=_Shown(log),
+        )
     chat, turns = Chat(model, settings), 0
     if first is not None:
         turns = 1
@@ -66,6 +69,20 @@ def run(request: Request, lines: TextIO, out: TextIO, log: TextIO) -> None:
             if not lines.isatty():
                 raise
             log.write(f"{error}\n")  # A person may say it another way.
+
+
+@contextmanager
+def _budget_shown(log: TextIO) -> Iterator[None]:
+    """What loading says of the memory it needs, each line as it comes."""
+    logger, handler = logging.getLogger(assembly.__name__), logging.StreamHandler(log)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 class _Shown:

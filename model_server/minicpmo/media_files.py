@@ -86,7 +86,7 @@ def read_video(file: Path) -> list[Item]:
             frames = _last_frames(video)
         with av.open(str(file)) as video:
             sound = _soundtrack(video) if video.streams.audio else None
-    except (av.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{file}: expected a video: {_reason(error)}") from error
     if not frames:
         raise InputError(f"{file}: expected a video, found no picture in it")

@@ -105,30 +105,7 @@ def _window() -> Tensor:
 
 @lru_cache(maxsize=1)
 def mel_filters() -> Tensor:
-    """Triangles [80, 201] of equal area, evenly spaced on Slaney's mel scale from 0 to 8000 Hz.
+    """Triangles [80, 201] of equal area, evenly spaced on Slaney's mel scale from 0 to 8000 Hz."""
+    from librosa.filters import mel  # Costs over a second: loading a model asks for the filters beforehand.
 
-    Written out because importing a library for it would cost the first call over a second.
-    """
-    top = slaney_mel(SAMPLE_RATE / 2)
-    corners = np.array([slaney_hertz(mel) for mel in np.linspace(0.0, top, MEL_BINS + 2)])
-    bins = np.linspace(0.0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
-    rising = (bins - corners[:-2, None]) / np.diff(corners)[:-1, None]
-    falling = (corners[2:, None] - bins) / np.diff(corners)[1:, None]
-    triangles = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (corners[2:] - corners[:-2]))[:, None]
-    return torch.from_numpy(triangles.astype(np.float32))
-
-
-LINEAR_STEP = 200.0 / 3.0
-KNEE_HERTZ = 1000.0
-KNEE_MEL = KNEE_HERTZ / LINEAR_STEP
-LOG_STEP = math.log(6.4) / 27.0
-
-
-def slaney_mel(hertz: float) -> float:
-    """Slaney's mel scale: linear up to 1000 Hz, logarithmic above."""
-    return hertz / LINEAR_STEP if hertz < KNEE_HERTZ else KNEE_MEL + math.log(hertz / KNEE_HERTZ) / LOG_STEP
-
-
-def slaney_hertz(mel: float) -> float:
-    """The frequency at a place of the mel scale."""
-    return mel * LINEAR_STEP if mel < KNEE_MEL else KNEE_HERTZ * math.exp(LOG_STEP * (mel - KNEE_MEL))
+    return torch.from_numpy(mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=MEL_BINS, dtype=np.float32))

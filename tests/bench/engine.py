@@ -8,6 +8,7 @@ Two kernels that bound what the machine can do run between the rows: a 1024x1024
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -73,7 +74,7 @@ class Machine:
         rows, inner, columns = PRODUCT
         a = torch.randn(rows, inner, device=self.device, dtype=self.dtype)
         b = torch.randn(inner, columns, device=self.device, dtype=self.dtype)
-        memory = torch.zeros(READ_BYTES // 4, device=self.device)
+        memory = torch.ones(READ_BYTES // 4, device=self.device)
         for _ in range(3):
             self.product_s.append(timed(lambda: a @ b, self.device))
             self.read_s.append(timed(memory.sum, self.device))
@@ -170,7 +171,7 @@ class Bench:
 
         seconds = self.median_s(lambda: session.prefill("user", content), again)  # type: ignore[arg-type]
         again()
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=PACKED) as counter:
             session.prefill("user", content)  # type: ignore[arg-type]
         return seconds, float(counter.get_total_flops())
 
@@ -243,6 +244,14 @@ class Bench:
     def growth(self) -> list[Row]:
         """Cost of a language token against the positions before it."""
         return [Row(f"language token behind {n} positions", self.step(n) * 1000, "ms") for n in KV_LENGTHS]
+
+
+def packed_flops(x: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
+    """Operations of a packed linear layer, of its input's and its weight's shapes."""
+    return 2 * math.prod(x) * int(weight[0])
+
+
+PACKED = {torch.ops.mkldnn._linear_pointwise: packed_flops}
 
 
 def weight_bytes(part: torch.nn.Module) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ class Conversations:
         return [self._item(name) for name in event["content"].value]
 
     def _voice(self) -> Clip:
-        return self.vectors.wave(PROMPTS if self.vectors.has(PROMPTS, "ref_i16") else FULL, "ref_i16")
+        return self.vectors.wave(self.media if self.vectors.has(self.media, "ref_i16") else FULL, "ref_i16")
 
     def _system_like(self, prompt: str) -> list[Item]:
         """The system prompt that reads like this one, where the event does not say which it is."""
@@ -235,8 +236,15 @@ class Conversations:
             return Draws(iter(event["script"].value), greedy)
         options = self._options(event)
         if options.do_sample:
-            return Draws(None, drawing(options, torch.Generator().manual_seed(4321)))
+            return self._drawn(event, options)
         return Draws(None, greedy)
+
+    def _drawn(self, event: Node, options: TextSampling) -> Draws:
+        """As the note's seed says; without one the reply is taken as it was drawn."""
+        seeded = re.search(r"manual_seed\((\d+)\)", event.get("note", ""))
+        if seeded is None:
+            return Draws(iter(event["token_ids"].value), greedy)
+        return Draws(None, drawing(options, torch.Generator().manual_seed(int(seeded[1]))))
 
     def _options(self, event: Node) -> TextSampling:
         kwargs = event["kwargs"].value

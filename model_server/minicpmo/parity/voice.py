@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,6 @@ from model_server.minicpmo.tokens import SpeechTokenizer
 
 LOGITS, MEL, SOUND, CACHE, PROBABILITY = 1e-3, 1e-3, 1e-4, 1e-4, 1e-6
 UNIT, RULES = "tts_unit.npz", "full_forced.npz"
-SEED = 77
 
 
 def check(vectors: VectorSet, report: Report, model: MiniCPMO) -> None:
@@ -145,10 +146,11 @@ class Unit:
         self._close("ola_left", joiner.flush(), SOUND)
 
     def drawn(self) -> None:
-        """A call with real draws."""
-        generator = torch.Generator().manual_seed(SEED)
-        codes = self._call(self._begun(), drawing_codes(generator), "codes_seed77", [])
-        self._equal("codes_seed77", codes[None])
+        """A call with real draws; the key names the seed."""
+        for key in self.vectors.keys(UNIT):
+            if seeded := re.fullmatch(r"codes_seed(\d+)", key):
+                generator = torch.Generator().manual_seed(int(seeded[1]))
+                self._equal(key, self._call(self._begun(), drawing_codes(generator), key, [])[None])
 
     def sound(self) -> None:
         """Given codes, decoded in one piece."""
