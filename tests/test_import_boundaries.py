@@ -74,11 +74,17 @@ def test_heavy_libraries_stay_in_the_network_s_room() -> None:
 
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
+
+def load(package):
+    # The network's package is not entered: only it may load what is heavy.
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        if module.name != "model_server.minicpmo" and not module.name.endswith("__main__"):
+            loaded = importlib.import_module(module.name)
+            if module.ispkg:
+                load(loaded)
+
 for name in sys.argv[1:]:
-    package = importlib.import_module(name)
-    for module in pkgutil.walk_packages(package.__path__, name + "."):
-        if not module.name.startswith("model_server.minicpmo") and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    load(importlib.import_module(name))
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 
