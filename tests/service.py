@@ -27,7 +27,12 @@ class Service:
         self.url = ""
         self.ports: dict[str, int] = {}
         self._news = asyncio.Event()
-        self._readers = [asyncio.create_task(self._read(stream)) for stream in (process.stdout, process.stderr)]
+        self._end = asyncio.create_task(self._until_end())
+
+    async def _until_end(self) -> None:
+        await asyncio.gather(self._read(self.process.stdout), self._read(self.process.stderr))
+        await self.process.wait()
+        self._news.set()
 
     async def _read(self, stream: asyncio.StreamReader | None) -> None:
         assert stream is not None
@@ -69,7 +74,7 @@ class Service:
         if self.process.returncode is None:
             self.process.terminate()
         status = await asyncio.wait_for(self.process.wait(), 15)
-        await asyncio.gather(*self._readers)
+        await self._end
         return status
 
 
