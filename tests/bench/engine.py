@@ -3,6 +3,8 @@
 One session over random weights (default: the size `mid` in float32 on the CPU). The ids of the reply are a fixed
 script and the speech cannot end, so that every run does the same work; a unit is a 448x448 picture and 1 s of sound.
 Two kernels that bound what the machine can do run between the rows: a 1024x1024x4096 product and a read of 256 MB.
+Times are judged with all threads, as the published code's were taken; the part of the kernels' speed that is reached,
+always.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
@@ -34,6 +36,7 @@ from model_server.minicpmo.speech_sampling import argmax
 SENTENCE = "The name is one, and you are not three, it is for the self and all that was said before. "
 SPOKEN_S = 6.4
 KV_LENGTHS = (512, 1024, 2048, 4096, 8192)
+STEPS = 8
 PRODUCT = (1024, 1024, 4096)
 READ_BYTES = 256_000_000
 
@@ -48,6 +51,10 @@ class Row:
     published: float | None = None
     goal: float | None = None
     more_is_better: bool = False
+
+    def unjudged(self) -> Row:
+        """The same figure without a goal, unless it is a part of what the machine can do."""
+        return self if not self.unit else replace(self, goal=None)
 
     @property
     def ok(self) -> bool:
@@ -212,10 +219,11 @@ class Bench:
         for start in range(0, length, 512):
             language(x[start : start + 512], cache)
 
-        def token() -> None:
-            language.logits(language(x[:1], cache)[-1]).argmax().item()
+        def tokens() -> None:
+            for _ in range(STEPS):
+                language.logits(language(x[:1], cache)[-1]).argmax().item()
 
-        return self.median_s(lambda: [token() for _ in range(8)], lambda: cache.truncate(length)) / 8
+        return self.median_s(tokens, lambda: cache.truncate(length)) / STEPS
 
     def speech(self) -> tuple[float, float]:
         """Compute time per second of speech with its text, and bytes per second read by the speech model alone."""
@@ -278,7 +286,8 @@ def main() -> int:
         model = load(asked.model, **source) if asked.model else load_random(asked.size, **source)  # type: ignore[arg-type]
         print(f"loaded in {time.perf_counter() - begun:.1f} s")
         bench = Bench(model, asked.repetitions)
-        rows = bench.rows() + (bench.growth() if threads == max(asked.threads) else [])
+        rows = bench.rows()
+        rows = rows + bench.growth() if threads == max(asked.threads) else [row.unjudged() for row in rows]
         machine = f"{bench.machine.flops / 1e9:.0f} Gflop/s, {bench.machine.bytes_per_s / 1e9:.1f} GB/s"
         print(f"\n{threads} threads, {asked.dtype}: {machine}, load average {os.getloadavg()[0]:.1f}")
         print(f"{'':52} {'ours':>10} {'':9} {'published':>9} {'goal':>10}")
