@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test bench bench-ears bench-engine parity lint soak lock clean
+.PHONY: run chat test bench bench-ears bench-engine parity lint soak lock clean
 
 run: .venv/run.done
 	$(BIN)/python -m realtime $(ARGS)
+
+chat: .venv/model.done
+	@$(BIN)/python -m model_server.chat $(ARGS)
 
 test: .venv/dev.done
 	$(BIN)/python -m pytest $(ARGS)
@@ -20,7 +23,7 @@ bench-ears: .venv/dev.done
 bench-engine: .venv/dev.done
 	$(BIN)/python -m tests.bench.engine $(ARGS)
 
-parity: .venv/dev.done
+parity: .venv/model.done
 	$(BIN)/python -m model_server.minicpmo.parity $(or $(ARGS),tests/vectors/minicpm-o-2.6-tiny --misses)
 
 soak: .venv/dev.done
@@ -48,6 +51,10 @@ clean:
 	$(INSTALL) --editable '.[demo,vad]'
 	@touch $@
 
-.venv/dev.done: .venv/run.done
+.venv/model.done: .venv/run.done
+	$(INSTALL) --editable '.[demo,vad,model]'
+	@touch $@
+
+.venv/dev.done: .venv/model.done
 	$(INSTALL) --editable '.[demo,vad,model,dev]'
 	@touch $@
