@@ -121,7 +121,7 @@ class Call:
         self._peer = Peer(self, options.ice_servers, self._return_track)
         self._detector = detector
         self._give_back = give_back
-        self._hearing = Hearing(AudioReceiver(create_decoder(), now), detector, now)
+        self._hearing = Hearing(AudioReceiver(create_decoder(), now), detector, now, self._played_power)
         self._speaking = Speaking(self._emit, self._transmit, self._return_track.flush, self._new_playout)
         self._dialogue = Dialogue(
             self._capabilities,
@@ -407,6 +407,9 @@ class Call:
         self._end("engine_stalled")
 
     # ---------------------------------------------------------------------------------------------- to the client
+
+    def _played_power(self, now: float) -> float:
+        return self._speaking.played_power(now)
 
     def _emit(self, event: ServerEvent) -> None:
         name = str(event.__struct_config__.tag)

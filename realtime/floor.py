@@ -13,7 +13,7 @@ are seconds of one monotonic clock, positions samples of the call's 16 kHz audio
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import get_args
 
@@ -42,7 +42,7 @@ from realtime.floor_events import (
     Tick,
     Voice,
 )
-from realtime.interruption import LONG_MS, Meaning, Sounding, UsualLevel
+from realtime.interruption import Meaning, Sounding, UsualLevel
 from realtime.pauses import Eagerness, PauseStatistics
 
 __all__ = [
@@ -72,6 +72,9 @@ __all__ = [
     "Tick",
     "Voice",
 ]
+
+FRESH_MS = 100.0
+"""A voice is noticed within so long of its start."""
 
 WEIGH_AGAIN_MS = 100.0
 """A sound that stays unclear is weighed again so often."""
@@ -316,7 +319,7 @@ class Floor:
     def _first_sound(self, response_id: str, now: float) -> list[Effect]:
         if self.state != FloorState.THINKING or not self._is_current(response_id):
             return []
-        if self._voice is not None:
+        if self._voice is not None and self._is_the_person:
             # A native engine may begin while the person speaks: the same rule as for a person who speaks over it.
             return self._hold(self._voice, now)
         self._go(FloorState.SPEAKING, "first sound")
@@ -330,7 +333,7 @@ class Floor:
 
     def _after_reply(self, reason: str, now: float) -> list[Effect]:
         """The reply is gone: the floor is the person's if they speak or just spoke, else nobody's."""
-        if self._voice is not None:
+        if self._voice is not None and (self._item_id is not None or self._is_the_person):
             return self._open_turn(self._voice, reason) if self._item_id is None else self._back_to_person(reason)
         if self._item_id is not None and self._quiet is not None:
             self.deadline = self._turn_over_at(self._quiet, now)
@@ -354,29 +357,43 @@ class Floor:
     def _voice_goes_on(self, sounding: Sounding, now: float) -> list[Effect]:
         """A voice that was not the person's may be joined by the person's."""
         self._sounding = sounding
-        return self._voice_over_reply(now) if self.state == FloorState.SPEAKING else []
+        match self.state:
+            case FloorState.SPEAKING:
+                return self._voice_over_reply(now)
+            case FloorState.IDLE if self._voice is not None and self._is_the_person:
+                return self._open_turn(self._voice, "speech")
+            case _:
+                return []
+
+    @property
+    def _is_the_person(self) -> bool:
+        """Whether the voice that is heard may be the person's, as far as it is known."""
+        return self._usual.meaning(self._sounding) is not Meaning.NOT_THE_PERSON
 
     def _voice_over_reply(self, now: float) -> list[Effect]:
         """Hold for every voice that may be the person's."""
-        if self._voice is None or self._usual.meaning(self._sounding) is Meaning.NOT_THE_PERSON:
+        if self._voice is None or not self._is_the_person:
             return []
+        # A voice that was ignored so far begins to be the person's only now.
+        self._voice = replace(self._voice, at=max(self._voice.at, now - FRESH_MS / 1000))
         return self._hold(self._voice, now)
 
     def _weigh(self, voice: SpeechStarted, now: float) -> list[Effect]:
         """The sound over the assistant has lasted: yield, wait for more of it, or go on."""
-        long_at = voice.at + LONG_MS / 1000
-        match self._usual.meaning(self._sounding):
+        match self._usual.meaning(self._sounding, lasted_ms=_ms(now - voice.at)):
             case Meaning.WANTS_FLOOR:
                 return self._yield("person speaks over the assistant", now)
             case Meaning.UNCLEAR:
-                self.deadline = max(long_at, now + WEIGH_AGAIN_MS / 1000)
+                self.deadline = now + WEIGH_AGAIN_MS / 1000
                 return []
             case Meaning.NOT_THE_PERSON:
                 return self._resume("not the person")
 
     def _short_sound(self, began: SpeechStarted, ended: SpeechStopped, now: float) -> list[Effect]:
         """The sound is over already: a word that wants the floor is as short as one that does not."""
-        if self._sounding is None or self._usual.meaning(self._sounding) is not Meaning.WANTS_FLOOR:
+        lasted_ms = _ms(ended.at - began.at)
+        meaning = self._usual.meaning(self._sounding, lasted_ms=lasted_ms, over=True)
+        if self._sounding is None or meaning is not Meaning.WANTS_FLOOR:
             return self._resume("short sound")
         opened = self._open_turn(began, "short word") if self._item_id is None else []
         self._quiet = ended
@@ -407,7 +424,7 @@ class Floor:
             since = 1000 * (self._voice.position - self._ended.position) / HEARING_RATE
             if since <= REPAIR_MS:
                 self._note_pause(self._voice)
-        if self._voice is not None and self._item_id is None:
+        if self._voice is not None and self._item_id is None and self._is_the_person:
             effects += self._open_turn(self._voice, reason)
         self._go(FloorState.YIELDING, reason)
         self.deadline = now + self.rules.final_ack_ms / 1000
@@ -453,3 +470,8 @@ class Floor:
         if state != self.state:
             self._log(self.state, state, reason)
         self.state = state
+
+
+def _ms(seconds: float) -> float:
+    """Whole microseconds: what is due after a time is due at that time, despite floating point."""
+    return round(1000 * seconds, 3)

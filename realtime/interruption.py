@@ -1,8 +1,8 @@
 """What a sound over the assistant means: the person wants the floor, agrees, coughs, or it is somebody else.
 
 Length alone cannot tell: "stop", "wait" and "no" are as short as "mm-hm". So the sound's loudness is weighed against
-the person's usual level, and its brightness tells a cough from a voice. Levels are dB of full scale without the room's
-noise, times milliseconds.
+the person's usual level, its brightness tells a cough from a voice, and two beats tell agreement from a word. Levels
+are dB of full scale without the room's noise and the echo, times milliseconds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-LOUD_DB = -3.0
-"""Against the person's usual level: backchannels are softer, and somebody who wants the floor is not."""
+LOUD_DB = 0.0
+"""Against the person's usual level: who is as loud as usual wants the floor, at once."""
+
+SOFT_DB = -6.0
+"""Against the person's usual level: a short sound that is softer is no word for the assistant."""
 
 FAR_DB = -9.0
 """Against the person's usual level: softer than this is somebody or something else."""
@@ -19,8 +22,8 @@ FAR_DB = -9.0
 BRIGHT_DB = -2.5
 """A voice has less energy in its differences than this against its own: a cough or a hiss has more."""
 
-LONG_MS = 1_300.0
-"""So long a sound of the person is more than a backchannel; the assistant is silent while that is open."""
+LASTING_MS = 1_300.0
+"""A voice that lasts so long is more than a backchannel; the assistant is silent while that is open."""
 
 LEARN = 0.3
 """By which share of the difference the idea of the person's usual level follows each stretch of speech."""
@@ -36,11 +39,14 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
-    """What the voice that is heard sounds like since it began, `ms` ago: its level, and how bright it is (dB)."""
+    """What the voice that is heard sounded like in the last 1.5 s: its level, and how bright it is (dB).
 
-    ms: float
+    `two_beats`: it falls and rises again, like "mm-hm".
+    """
+
     level_db: float
     bright_db: float
+    two_beats: bool = False
 
 
 class UsualLevel:
@@ -53,15 +59,18 @@ class UsualLevel:
         """The person spoke, with the floor."""
         self.db = sounding.level_db if self.db is None else self.db + LEARN * (sounding.level_db - self.db)
 
-    def meaning(self, sounding: Sounding | None) -> Meaning:
-        """What such a sound over the assistant means; nothing known is no reason to go on talking."""
+    def meaning(self, sounding: Sounding | None, *, lasted_ms: float = 0.0, over: bool = False) -> Meaning:
+        """What such a sound over the assistant means that has `lasted_ms` and goes on, or is `over`.
+
+        Nothing known is no reason to go on talking.
+        """
         if sounding is None:
             return Meaning.WANTS_FLOOR
         above = 0.0 if self.db is None else sounding.level_db - self.db
         if above < FAR_DB:
             return Meaning.NOT_THE_PERSON
-        if sounding.ms >= LONG_MS:
-            return Meaning.WANTS_FLOOR if sounding.bright_db < BRIGHT_DB else Meaning.UNCLEAR
-        if above >= LOUD_DB and sounding.bright_db < BRIGHT_DB:
-            return Meaning.WANTS_FLOOR
-        return Meaning.UNCLEAR
+        voice = sounding.bright_db < BRIGHT_DB
+        if lasted_ms >= LASTING_MS:
+            return Meaning.WANTS_FLOOR if voice else Meaning.NOT_THE_PERSON
+        word = over and above >= SOFT_DB and not sounding.two_beats
+        return Meaning.WANTS_FLOOR if voice and (above >= LOUD_DB or word) else Meaning.UNCLEAR

@@ -26,12 +26,12 @@ GUESS_WEIGHT = 3.0
 STEEPNESS = 3.0
 """By which power patience grows with the pauses of somebody who pauses longer than usual."""
 
-OF_SHORT = 1.7
-"""Somebody who pauses shortly is answered after so many times their usual pause, if that is sooner."""
+SHORT_MS = 294.0
+"""Somebody whose pauses are shorter is answered sooner, in proportion."""
 
 FACTOR: dict[Eagerness, float] = {"low": 1.5, "medium": 1.0, "auto": 1.0, "high": 0.6}
-MOST_MS: dict[Eagerness, float] = {"low": LONGEST_MS, "medium": 780.0, "auto": 780.0, "high": 600.0}
-"""`auto` stays below 900 ms after the true end of speech, which the detector says up to 120 ms late."""
+MOST_MS: dict[Eagerness, float] = {"low": LONGEST_MS, "medium": 750.0, "auto": 750.0, "high": 600.0}
+"""`auto` stays below 900 ms after the true end of speech, which the detector says up to 150 ms late."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class PauseStatistics:
             return usual_ms
         middle = self.middle_ms
         patient = usual_ms * (middle / USUAL_MS) ** STEEPNESS
-        wanted = patient if middle > USUAL_MS else min(usual_ms, OF_SHORT * middle)
+        wanted = patient if middle > USUAL_MS else usual_ms * min(1.0, middle / SHORT_MS)
         # A silence that is set beyond these bounds is meant.
         lowest, highest = min(SHORTEST_MS, usual_ms), max(MOST_MS[eagerness], usual_ms)
         return min(max(FACTOR[eagerness] * wanted, lowest), highest)

@@ -15,6 +15,7 @@ from realtime.conversation import ResponseEvents
 from realtime.events import ServerEvent
 from realtime.frames import AudioMessage
 from realtime.playout import Credit, Ended, Playout
+from realtime.reference import Reference
 
 REMEMBERED = 16
 """Responses whose item a client may still truncate."""
@@ -42,6 +43,7 @@ class Speaking:
         self._responses: OrderedDict[str, ResponseEvents] = OrderedDict()
         self._sounding: set[str] = set()
         self._deadline: float | None = None
+        self._reference = Reference()
 
     @property
     def playout(self) -> Playout:
@@ -135,12 +137,20 @@ class Speaking:
             return []
         messages, self._deadline = self.playout.poll(now)
         for message in messages:
+            self._reference.sent(message)
             self._transmit(message)
         ended = self.playout.ended()
         for response in ended:
             if response.response_id in self._sounding:
                 self._emit(events.OutputStopped(response_id=response.response_id))
         return ended
+
+    def played_power(self, now: float) -> float:
+        """Mean square (full scale 1) of what left the loudspeaker since the last call."""
+        response_id = self._playout.speaking if self._playout is not None else None
+        if self._playout is None or response_id is None:
+            return 0.0
+        return self._reference.power(self._responses[response_id].number, self._playout.heard_ms(response_id, now))
 
     def credit(self, now: float) -> Credit | None:
         """What the model server is due to be told of the response being spoken."""

@@ -6,6 +6,7 @@ into everything the call needs, so that detector, units and line check see the v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,15 +67,25 @@ HearingEvent = Edge | UnitClosed | InputSilence | Samples | Stirred | Sounding
 
 
 class Hearing:
-    """Everything one call hears. `now` is seconds of the call's monotonic clock."""
+    """Everything one call hears. `now` is seconds of the call's monotonic clock.
 
-    def __init__(self, receiver: AudioReceiver, detector: SpeechDetector, now: float) -> None:
+    `played` says the mean square of what the loudspeaker gave since it was last asked.
+    """
+
+    def __init__(
+        self,
+        receiver: AudioReceiver,
+        detector: SpeechDetector,
+        now: float,
+        played: Callable[[float], float] = lambda now: 0.0,
+    ) -> None:
         self.receiver = receiver
         self.cutter = UnitCutter()
         self._detector = detector
         self._silent_input = SilentInput()
         self._stirring = Stirring()
         self._meter = VoiceMeter()
+        self._played = played
         self._position = 0
         self._epoch = now
 
@@ -106,18 +117,19 @@ class Hearing:
 
     def _frames(self, frames: list[AudioFrame], now: float) -> list[HearingEvent]:
         events: list[HearingEvent] = []
-        for frame in frames:
-            events.extend(self._frame(frame, now))
+        for index, frame in enumerate(frames):
+            behind = sum(len(later.samples) for later in frames[index + 1 :])
+            events.extend(self._frame(frame, now, behind / HEARING_RATE))
         return events
 
-    def _frame(self, frame: AudioFrame, now: float) -> list[HearingEvent]:
+    def _frame(self, frame: AudioFrame, now: float, behind_s: float) -> list[HearingEvent]:
         events: list[HearingEvent] = [Samples(frame.samples)]
         self._position = frame.position + len(frame.samples)
         silence = self._silent_input.feed(frame)
         if silence is not None:
             events.append(InputSilence(silence))
         edges = self._detector.feed(frame.samples)
-        sounding = self._meter.feed(frame.samples, self._detector.speaking)
+        sounding = self._meter.feed(frame.samples, self._detector.speaking, self._played(now - behind_s))
         events.extend(self._edge(edge, sounding, now) for edge in edges)
         if sounding is not None:
             events.append(sounding)

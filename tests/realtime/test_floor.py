@@ -30,9 +30,12 @@ from realtime.floor import (
     SpeechStarted,
     SpeechStopped,
     StartReply,
+    Stirred,
     StopRequested,
     Tick,
+    Voice,
 )
+from realtime.interruption import Sounding
 
 ITEM1, ITEM2, RESP1, RESP2 = "item_1", "item_2", "resp_1", "resp_2"
 
@@ -191,15 +194,139 @@ def test_a_second_native_reply_never_happened():
     assert floor.response_id == "n1"
 
 
-@pytest.mark.parametrize("name", ["silence_ms", "interrupt_ms", "final_ack_ms", "thinking_ms"])
+@pytest.mark.parametrize("name", ["silence_ms", "interrupt_ms", "final_ack_ms", "thinking_ms", "stirring_ms"])
 @pytest.mark.parametrize("value", [-1, float("nan"), 1e9])
 def test_nonsense_rules_are_refused_by_name(name: str, value: float):
     with pytest.raises(ValueError, match=name):
         FloorRules(**{name: value})
 
 
+def test_an_unknown_eagerness_is_refused_by_name():
+    with pytest.raises(ValueError, match="eagerness is one of low, medium, high, auto, fixed, got 'hasty'"):
+        FloorRules(eagerness="hasty")  # type: ignore[arg-type]
+
+
+# -------------------------------------------------------------------------------------------- adapting to the person
+
+
+def test_a_person_who_pauses_long_is_waited_for():
+    floor = make_floor(eagerness="auto")
+    play(floor, [(1, started(1)), (2.1, stopped(2))])
+    assert floor.deadline == pytest.approx(2.5)
+    for second in range(3, 12, 2):  # Pauses of a second each: the reply is taken back, or cut.
+        play(floor, [(second, Tick()), (second, started(second)), (second + 1, stopped(second + 1))])
+    assert floor.deadline == pytest.approx(12.75)
+
+
+def test_a_person_who_goes_on_over_the_reply_was_pausing():
+    floor = make_floor(eagerness="auto")
+    play(floor, [*TO_SPEAKING, (2.8, started(2.7)), (2.95, Tick()), (3.0, Heard(RESP1, 100)), (4.1, stopped(4))])
+    assert floor.deadline is not None
+    assert floor.deadline > 4.5
+
+
+def test_a_stirring_puts_the_end_of_a_turn_off_but_not_for_ever():
+    floor = make_floor()
+    play(floor, [(1, started(1)), (2.1, stopped(2)), (2.3, Stirred())])
+    assert floor.deadline == pytest.approx(2.5)
+    play(floor, [(2.48, Stirred())])
+    assert floor.deadline == pytest.approx(2.56)
+    play(floor, [(2.4 + 0.02 * step, Stirred()) for step in range(20)])
+    assert floor.deadline == pytest.approx(2.74)
+    assert play(floor, [(2.74, Tick())]) == [EndTurn(ITEM1, 32_000), StartReply(RESP1, 1)]
+    assert play(floor, [(2.8, Stirred())]) == []
+
+
+# -------------------------------------------------------------------------------------------- what a sound means
+
+USUAL_DB, SOFT_DB, FAR_DB = -26.0, -33.0, -40.0
+
+
+def known_voice() -> Floor:
+    """The assistant speaks with somebody whose level is known."""
+    floor = make_floor()
+    (first, *rest) = TO_SPEAKING
+    play(floor, [first, (1.5, Voice(Sounding(USUAL_DB, -8))), *rest])
+    return floor
+
+
+def over(sound: Sounding) -> list[tuple[float, FloorEvent]]:
+    """A sound over the assistant that goes on."""
+    return [(3.1, SpeechStarted(48_000, 3.0, sound)), (3.2, Voice(sound))]
+
+
+def test_a_loud_word_yields_even_when_it_is_over_early():
+    floor = known_voice()
+    word = Sounding(USUAL_DB, -8)
+    assert play(floor, [*over(word), (3.22, stopped(3.2))]) == [Pause(RESP1), OpenTurn(ITEM2, 48_000), Clear(RESP1)]
+    play(floor, [(3.3, Heard(RESP1, 400))])
+    assert play(floor, [(3.8, Tick())])[-1] == StartReply(RESP2, 2)
+
+
+def test_a_soft_sound_holds_and_goes_on_however_short():
+    floor = known_voice()
+    effects = play(floor, [*over(Sounding(SOFT_DB, -8)), (3.25, Tick()), (3.6, stopped(3.5))])
+    assert effects == [Pause(RESP1), Resume(RESP1)]
+
+
+def test_a_soft_sound_that_does_not_end_is_the_person():
+    floor = known_voice()
+    play(floor, [*over(Sounding(SOFT_DB, -8)), (3.25, Tick()), (4.3, Voice(Sounding(SOFT_DB, -8)))])
+    assert floor.state == FloorState.HOLDING
+    assert play(floor, [(4.3, Tick())]) == [Clear(RESP1), OpenTurn(ITEM2, 48_000)]
+
+
+def test_a_cough_is_bright_and_stops_nobody():
+    floor = known_voice()
+    effects = play(floor, [*over(Sounding(USUAL_DB, -1)), (3.25, Tick()), (3.6, stopped(3.5))])
+    assert effects == [Pause(RESP1), Resume(RESP1)]
+
+
+def test_somebody_far_away_is_not_held_for_until_the_person_joins():
+    floor = known_voice()
+    assert play(floor, over(Sounding(FAR_DB, -8))) == []
+    assert floor.ignores_voice
+    assert play(floor, [(3.5, Voice(Sounding(USUAL_DB, -8)))]) == [Pause(RESP1)]
+    assert play(floor, [(3.65, Tick())]) == [Clear(RESP1), OpenTurn(ITEM2, 48_000)]
+
+
+def test_somebody_far_away_opens_no_turn_when_the_assistant_falls_silent():
+    floor = known_voice()
+    far = over(Sounding(FAR_DB, -8))
+    assert play(floor, [*far, (3.5, StopRequested("tap")), (3.6, Heard(RESP1, 900))]) == [
+        Clear(RESP1),
+        Cancel(RESP1, 900),
+        Release(),
+    ]
+    assert floor.state == FloorState.IDLE
+    assert play(floor, [(3.7, Voice(Sounding(USUAL_DB, -8)))]) == [OpenTurn(ITEM2, 48_000)]
+
+
+def test_a_voice_that_turns_out_to_be_far_away_lets_the_assistant_go_on():
+    floor = known_voice()
+    effects = play(floor, [*over(Sounding(SOFT_DB, -8)), (3.24, Voice(Sounding(FAR_DB, -8))), (3.25, Tick())])
+    assert effects == [Pause(RESP1), Resume(RESP1)]
+
+
 EVENTS = st.sampled_from(
-    ["start", "stop", "ask", "say", "native", "sound", "over", "heard", "tap", "tick", "stale_heard", "stale_over"]
+    [
+        "loud",
+        "soft",
+        "far",
+        "stir",
+        "start",
+        "stop",
+        "ask",
+        "say",
+        "native",
+        "sound",
+        "over",
+        "heard",
+        "tap",
+        "tick",
+        "stale_heard",
+        "stale_over",
+    ]
 )
 
 
@@ -213,6 +340,10 @@ def test_no_sequence_of_events_breaks_the_floor(script: list[tuple[str, float]],
         now += wait
         current = floor.response_id or "none"
         event: FloorEvent = {
+            "loud": Voice(Sounding(-20, -8)),
+            "soft": Voice(Sounding(-25, -8)),
+            "far": Voice(Sounding(-40, -8)),
+            "stir": Stirred(),
             "start": started(now),
             "stop": stopped(now),
             "ask": ReplyRequested(),

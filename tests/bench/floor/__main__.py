@@ -25,9 +25,13 @@ from tests.bench.floor.scenarios import play
 from tests.bench.floor.verdicts import Figures
 from tests.bench.report import show
 
-CALLS = {"pauses": 30, "words": 80, "backchannels": 120, "interruptions": 100, "noises": 100, "alone": 20}
+CALLS = {"pauses": 26, "words": 80, "backchannels": 60, "interruptions": 80, "noises": 60, "alone": 10}
+JUDGED_ECHO_CALLS = 20
+"""Ten minutes of the assistant at the echo that is judged."""
+
 SWEEP_MS = (200, 300, 400, 500, 600, 700, 800, 900)
 SWEEP = {f"pauses.flat.noise20.silence{ms}": ms for ms in SWEEP_MS}
+MARKED = {"low": "pauses.flat.noise20.low", "auto": "pauses.flat.noise20", "high": "pauses.flat.noise20.high"}
 SWEEP_CALLS = 12
 
 Task = tuple[str, int, int]
@@ -36,10 +40,14 @@ Task = tuple[str, int, int]
 
 def calls_of(condition: Condition, quick: bool) -> int:
     """How many calls are played."""
-    if condition.silence_ms is not None:
+    if condition.silence_ms is not None or condition.eagerness != "auto":
         return SWEEP_CALLS // 4 if quick else SWEEP_CALLS
-    calls = CALLS[condition.what or condition.scenario]
+    calls = JUDGED_ECHO_CALLS if condition.scenario == "alone" and condition.echo_db == 10 else CALLS[_kind(condition)]
     return calls // 5 if quick else calls
+
+
+def _kind(condition: Condition) -> str:
+    return condition.what or condition.scenario
 
 
 def play_task(task: Task) -> tuple[str, Figures]:
@@ -102,7 +110,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     chosen = [rows[name] for name in asked.row] if asked.row else list(rows.values())
-    names = dict.fromkeys([*(row.condition for row in chosen), *(SWEEP if asked.docs else ())])
+    names = dict.fromkeys([*(row.condition for row in chosen), *((*SWEEP, *MARKED.values()) if asked.docs else ())])
     begun = time.monotonic()
     figures = play_all(names, asked.seed, asked.quick, asked.jobs)
     measured = [measure(row, figures[row.condition]) for row in chosen]
@@ -110,7 +118,7 @@ def main() -> int:
     print(f"{sum(map(len, figures.values()))} calls in {time.monotonic() - begun:.0f} s, seed {asked.seed}")
     if asked.docs:
         table.write_docs(measured)
-        picture.write(sweep_points(figures), [point_of("today", figures["pauses.flat.noise20"])])
+        picture.write(sweep_points(figures), [point_of(label, figures[name]) for label, name in MARKED.items()])
     return 0 if all(each.ok for each in measured) else 1
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from realtime.pauses import Eagerness
 from tests.bench.floor.voices import Contour, Split
 
 SCENARIOS = ("pauses", "overlap", "alone")
@@ -31,12 +32,13 @@ class Condition:
     rtt_ms: float = 0.0
     detector: str = "silero"
     silence_ms: float | None = None
+    eagerness: Eagerness = "auto"
     split: Split = "unseen"
 
 
 def parse(name: str) -> Condition:
     """The condition of that name: `scenario.what` and any of flat, final, noise20, echo10, loss1, rtt50, webrtc,
-    silence500 (the rule of the floor, milliseconds) and tuning. Raises `UnknownCondition`.
+    silence500 (milliseconds, fixed), low or high (the floor's eagerness) and tuning. Raises `UnknownCondition`.
     """
     scenario, *parts = name.split(".")
     if scenario not in SCENARIOS:
@@ -54,6 +56,8 @@ def _meaning(part: str, name: str) -> dict[str, Any]:
     word, number = found[1], float(found[2] or 0)
     if part in _CONTOURS:
         return {"contour": part}
+    if part in ("low", "high"):
+        return {"eagerness": part}
     if found[2] and word in ("noise", "echo"):
         return {f"{word}_db": number}
     if found[2] and word in ("rtt", "silence"):

@@ -65,7 +65,10 @@ def _panel(left: int, title: str, content: list[str]) -> str:
 
 def _dot(point: Point, colour: str, radius: int) -> str:
     x, y = _x(point), _y(point)
-    label = f'<text x="{x + 7}" y="{y - 5}" fill="{colour}">{point.label}</text>'
+    # Beyond the middle of the axis a long name would leave the picture.
+    right = point.latency_ms > LONGEST_MS * 0.75
+    place = f'x="{x - 7}" text-anchor="end"' if right else f'x="{x + 7}"'
+    label = f'<text {place} y="{y - 5}" fill="{colour}">{point.label}</text>'
     return f'<circle cx="{x}" cy="{y}" r="{radius}" fill="{colour}"/>{label}'
 
 

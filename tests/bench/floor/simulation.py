@@ -81,7 +81,9 @@ class Simulation:
         self._order = itertools.count()
         self._numbers: dict[int, str] = {}
         self._encoder, decoder = codec(condition)
-        self._hearing = Hearing(AudioReceiver(decoder, 0.0), detector, 0.0)
+        self._hearing = Hearing(
+            AudioReceiver(decoder, 0.0), detector, 0.0, lambda now: self._speaking.played_power(now)
+        )
         self._speaking = Speaking(self._emit, self._transmit, lambda number: None, Playout)
         self._speaking.playout.set_rtt(condition.rtt_ms)
         self.dialogue = Dialogue(
@@ -227,6 +229,6 @@ class Simulation:
 
 
 def _rules(condition: Condition) -> FloorRules:
-    return (
-        FloorRules() if condition.silence_ms is None else FloorRules(silence_ms=condition.silence_ms, eagerness="fixed")
-    )
+    if condition.silence_ms is None:
+        return FloorRules(eagerness=condition.eagerness)
+    return FloorRules(silence_ms=condition.silence_ms, eagerness="fixed")
