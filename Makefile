@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run chat test bench bench-ears bench-engine parity lint soak lock clean
+.PHONY: run chat test bench bench-ears bench-engine bench-floor parity lint soak lock clean
 
 run: .venv/run.done
 	$(BIN)/python -m realtime $(ARGS)
@@ -22,6 +22,9 @@ bench-ears: .venv/dev.done
 
 bench-engine: .venv/dev.done
 	$(BIN)/python -m tests.bench.engine $(ARGS)
+
+bench-floor: .venv/dev.done
+	$(BIN)/python -m tests.bench.floor $(ARGS)
 
 parity: .venv/model.done
 	$(BIN)/python -m model_server.minicpmo.parity $(or $(ARGS),tests/vectors/minicpm-o-2.6-tiny --misses)

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from realtime.pauses import Eagerness
+
 _PAGE = Path(__file__).resolve().parents[2] / "web_client"
 
 
@@ -82,12 +84,18 @@ class FloorSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    silence_ms: float = Field(default=500.0, ge=0, le=10_000, description="silence after speech that ends a turn, ms")
+    silence_ms: float = Field(
+        default=500.0, ge=0, le=10_000, description="silence after speech that ends a usual person's turn, ms"
+    )
+    eagerness: Eagerness = Field(
+        default="auto",
+        description="how that adapts to the person: low waits longer, high less, fixed never adapts",
+    )
     interrupt_ms: float = Field(
         default=250.0,
         ge=0,
         le=10_000,
-        description="speech over the assistant that makes it stop, ms; less only holds it",
+        description="a sound over the assistant is weighed after so long, ms; until then it only holds it",
     )
     final_ack_ms: float = Field(
         default=250.0, ge=0, le=10_000, description="how long to wait for the page to say what was heard, ms"
