@@ -9,10 +9,13 @@ them every line of standard input is a message. The reply is written to standard
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 MODES = ("omni", "audio_assistant", "audio_roleplay", "voice_cloning")
 TASKS = (
@@ -85,8 +88,14 @@ def parse(arguments: Sequence[str]) -> Request:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """In one line: the usage fills a page; --help shows it."""
+        self.exit(2, f"chat: {message} (see --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m model_server.chat",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -132,26 +141,43 @@ def _add_reply(parser: argparse.ArgumentParser) -> None:
     reply.add_argument("--language", choices=("en", "zh"), default="en", help="language of the prompts")
     reply.add_argument("--seed", type=int, help="makes the reply repeatable")
     reply.add_argument("--temperature", type=float, help="0 takes the likeliest word")
-    reply.add_argument("--max-tokens", type=int, help="most tokens of the reply's text")
+    reply.add_argument("--max-tokens", type=int, help="most tokens of the reply's text, rounded up to threes")
     how = reply.add_mutually_exclusive_group()
     how.add_argument("--parity", action="store_true", help="number for number as published, quirks included")
     how.add_argument("--default", action="store_false", dest="parity", help="mended (the default)")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Answer; returns the exit status."""
+    """Answer; returns the exit status: 2 for wrong input, 130 when interrupted."""
     request = parse(arguments)
+    try:
+        return _run(request)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if sys.stdout is not None:
+            # What is left of the reply goes nowhere: Python would try again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 0  # Whoever read the reply has read enough.
+        print(f"chat: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(request: Request) -> int:
     # The network's libraries take seconds to import: a wrong option is told before.
     from model_server.minicpmo.chat_command import run
     from model_server.minicpmo.errors import ModelError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # A reply may hold what the terminal's encoding has not.
     try:
-        run(request, sys.stdin, sys.stdout, sys.stderr)
+        # A stream that was closed for the process is None.
+        nowhere = io.StringIO()
+        run(request, sys.stdin or nowhere, sys.stdout or nowhere, sys.stderr or nowhere)
     except ModelError as error:
         print(f"chat: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -24,6 +24,7 @@ from model_server.minicpmo.media_files import (
     write_sound,
 )
 from model_server.minicpmo.prompts import Clip, Item, Language, Mode, system_content
+from model_server.minicpmo.sampling import seeded
 from model_server.minicpmo.tasks import asked, task
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".t
 
 def run(request: Request, lines: TextIO, out: TextIO, log: TextIO) -> None:
     """Every file that is given is read before the network is loaded. Raises `ModelError`."""
-    if request.speak is not None and not request.speak.parent.is_dir():
-        raise InputError(f"{request.speak}: expected a folder to write into, found none")
+    _check_speak(request.speak)
+    seeded(request.seed)  # A seed outside its range is told before the network is loaded.
     folder = hub.local_folder(request.model)
     voice = _voice(request, folder)
     system = _system(request, voice)
@@ -69,6 +70,13 @@ def run(request: Request, lines: TextIO, out: TextIO, log: TextIO) -> None:
             if not lines.isatty():
                 raise
             log.write(f"{error}\n")  # A person may say it another way.
+
+
+def _check_speak(file: Path | None) -> None:
+    if file is not None and not file.parent.is_dir():
+        raise InputError(f"{file}: expected a folder to write into, found none")
+    if file is not None and file.is_dir():
+        raise InputError(f"{file}: expected the name of a WAV file, found a folder")
 
 
 @contextmanager
@@ -172,7 +180,10 @@ def _asked_lines(lines: TextIO, log: TextIO) -> Iterator[str]:
         if lines.isatty():
             log.write("> ")
             log.flush()
-        line = lines.readline()
+        try:
+            line = lines.readline()
+        except UnicodeDecodeError as error:
+            raise InputError("standard input: expected text in UTF-8, got other bytes") from error
         if not line:
             return
         if line.strip():

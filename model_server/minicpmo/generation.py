@@ -94,7 +94,7 @@ class TextRounds:
             hidden = self._language(self._language.embed(feed), cache)
             if self.reply.opening is None:
                 self.reply.opening = hidden
-                self.reply.speaker = hidden[feed.index(self._specials.speaker)]
+                self.reply.speaker = hidden[last_place(feed, self._specials.speaker)]
             logits = self._language.logits(hidden[-1])
             self._observe(logits)
             ids.append(self._next(logits, row, ids))
@@ -108,5 +108,10 @@ class TextRounds:
         logits = penalised(logits, seen, options.repetition_penalty)
         drawn = len(ids) + (len(self.reply.ids) if whole.minimum_over_reply else 0)
         if drawn < options.min_new_tokens:
-            logits = forbidden(logits, self._specials.terminators)
+            logits = forbidden(logits, self._ends)
         return self._choose(logits)
+
+
+def last_place(ids: list[int], token: int) -> int:
+    """Where a token stands last; what a cut reply left over stands before it and may hold anything."""
+    return len(ids) - 1 - ids[::-1].index(token)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.mel import SAMPLE_RATE
+from model_server.minicpmo.mel import SAMPLE_RATE, check_clip
 from model_server.minicpmo.prompts import UNIT, Clip, Item
 
 if TYPE_CHECKING:
@@ -40,11 +40,15 @@ def read_picture(file: Path) -> Image.Image:
 
 
 def read_sound(file: Path) -> Clip:
-    """A clip, mixed to mono, 16 kHz. Raises `InputError` for a file that is none, is empty or too long."""
+    """A clip, mixed to mono, 16 kHz. Raises `InputError` for a file that is none, is too short or too long."""
     import soundfile
     import soxr
 
-    if not file.is_file():
+    try:
+        found = file.is_file()
+    except OSError:  # A name that no file can have.
+        found = False
+    if not found:
         raise InputError(f"{file}: expected a sound file, found none")
     try:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True, frames=int(MOST_SOUND_S + 1) * 192_000)
@@ -52,8 +56,12 @@ def read_sound(file: Path) -> Clip:
         raise InputError(f"{file}: expected sound: {_reason(error)}") from error
     if not 0 < len(samples) <= MOST_SOUND_S * rate:
         raise InputError(f"{file}: expected up to {MOST_SOUND_S:g} s of sound, got {len(samples) / rate:.1f} s")
-    mono = soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE, quality="HQ")
-    return np.asarray(mono, np.float32)
+    mono = np.asarray(soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE, quality="HQ"), np.float32)
+    try:
+        check_clip(mono)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    return mono
 
 
 def read_voice(file: Path) -> Clip:
@@ -142,7 +150,7 @@ def write_sound(file: Path, samples: npt.NDArray[np.float32]) -> None:
 
     try:
         soundfile.write(file, np.clip(samples, -1.0, 1.0), SPEECH_RATE, subtype="PCM_16", format="WAV")
-    except (soundfile.SoundFileError, OSError) as error:
+    except (soundfile.SoundFileError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: cannot be written: {_reason(error)}") from error
 
 

@@ -25,7 +25,7 @@ from model_server.minicpmo.pictures import SlicedPicture, slice_picture
 from model_server.minicpmo.prompts import REPLY_START, Clip, Item, checked_text, clip_fillers, picture_fillers
 from model_server.minicpmo.reply import SpokenReply
 from model_server.minicpmo.rounds import decode_round
-from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing
+from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing, seeded
 from model_server.minicpmo.segment import CALL, MOST_FRAMES, Piece, Voice
 from model_server.minicpmo.session import filler_bounds, pour
 from model_server.minicpmo.speech_ids import speech_ids
@@ -37,8 +37,6 @@ LIKELIEST = TextSampling(do_sample=False, repetition_penalty=1.2, max_new_tokens
 
 TO_THE_TERMINATOR = replace(DEFAULT, whole_messages=False)
 """As published, a reply goes on behind `<|tts_eos|>` until its terminator, and the penalty covers all of it."""
-
-MOST_SEED = 2**63 - 1
 
 EVEN_CLIP = 4 * HOP
 """Clips of a multiple of so many samples have as many embeddings together as apart."""
@@ -163,7 +161,7 @@ def answer(
 
     Raises `InputError` for a seed outside its range.
     """
-    generator = _generator(seed)
+    generator = seeded(seed)
     with torch.inference_mode():
         rounds = TextRounds(model.language, model.tokenizer, DEFAULT, options, drawing(options, generator))
         reply, pulled = rounds.reply, rounds.run(*_written(model, prompt))
@@ -197,7 +195,7 @@ def whole(
 
     Raises `InputError` for a seed outside its range.
     """
-    generator = _generator(seed)
+    generator = seeded(seed)
     choose = choose or drawing(options, generator)
     rounds = TextRounds(model.language, model.tokenizer, TO_THE_TERMINATOR, options, choose)
     for _ in rounds.run(*_written(model, prompt)):
@@ -239,14 +237,3 @@ def _written(model: MiniCPMO, prompt: Prompt) -> tuple[list[int], KVCache]:
 def _speaker(reply: Reply) -> Tensor:
     assert reply.speaker is not None, "no round was pulled"
     return reply.speaker
-
-
-def _generator(seed: int | None) -> torch.Generator:
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    elif not 0 <= seed <= MOST_SEED:
-        raise InputError(f"seed: expected 0 to {MOST_SEED}, got {seed}")
-    else:
-        generator.manual_seed(seed)
-    return generator

@@ -98,9 +98,13 @@ def clip_fillers(embeddings: int, chunked: bool = True) -> str:
 
 
 def checked_text(text: str, special_strings: frozenset[str]) -> str:
-    """A person's text. Raises `InputError` if it holds a special token: that would open or close what is not theirs."""
+    """A person's text. Raises `InputError` if it is no Unicode, or holds a special token: that would open or close
+    what is not theirs.
+    """
     if text in (UNIT, _NO_VOICE):
         return text
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InputError("text: expected Unicode, got bytes that are no UTF-8: write it in UTF-8")
     for special in special_strings:
         if special in text:
             raise InputError(f"text: expected no special tokens, got {special}: take it out")

@@ -14,12 +14,12 @@ from torch import Tensor
 from model_server.minicpmo.generation import Round
 from model_server.minicpmo.joining import Joiner
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.segment import NEW_SEGMENT_TOKENS, Piece, Segment, Voice, cut_behind
+from model_server.minicpmo.segment import SPARE_TOKENS, Piece, Segment, Voice, cut_behind
 from model_server.minicpmo.silence import Silence
 from model_server.minicpmo.spoken_text import PlainText, sentence_end, split_point
 
-SPLIT_TOKENS = 240
-"""A sentence this long is split at a clause; one more round and a long number still fit into the 300 tokens."""
+TIGHT_TOKENS = 60
+"""Where there is room for no more text tokens than these, a sentence without an end is split at a clause."""
 
 SPARE_FRAMES, FRAMES_PER_TOKEN = 100, 12
 """A segment may speak at most this long: more than twice what its text takes."""
@@ -79,7 +79,7 @@ class SpokenReply:
             if rest is None and self._may_call(segment):
                 yield from self._call(segment)
                 if self._over(segment):
-                    return self._unspoken(segment)
+                    return self._left_over(segment, "")
             if self._rounds is None:
                 break
             if rest is None:
@@ -88,47 +88,55 @@ class SpokenReply:
         yield from self._call(segment)
         while not self._over(segment):
             yield from self._call(segment)
-        return self._unspoken(segment) + (rest or "")
+        return self._left_over(segment, rest or "")
 
     def _cut(self, segment: Segment) -> str | None:
         """Give the segment its text; if the new text ends it, cut it there and return what is left over."""
         new, self._judged = self._text[self._judged :], len(self._text)
         segment.read(self._text)
-        mark = sentence_end(new)
-        if mark and segment.count >= NEW_SEGMENT_TOKENS:
-            text, rest = cut_behind(self._text, mark)
-        elif segment.count >= SPLIT_TOKENS and (at := split_point(self._text)):
-            text, rest = self._text[:at], self._text[at:]
+        mark, fitting = sentence_end(new), segment.fitting(self._text)
+        if mark and segment.room <= SPARE_TOKENS and fitting == self._text:
+            text, _ = cut_behind(self._text, mark)
+        elif segment.room <= TIGHT_TOKENS and (at := self._split(segment, fitting)):
+            text = self._text[:at]
         else:
             return None
         segment.read(text)
-        return rest
+        return self._text[len(text) :]
+
+    def _split(self, segment: Segment, fitting: str) -> int | None:
+        """Where a text without an end is cut: behind what the speech model was given, for that is spoken."""
+        given = len(segment.given)
+        if at := split_point(fitting[given:]):
+            return given + at
+        return None if fitting == self._text else len(fitting)
 
     def _may_call(self, segment: Segment) -> bool:
-        """Whether the text reaches as far as the next 25 frames see: two chunks at once in a further segment."""
-        if not segment.head or segment.chunks:
-            if segment.chunk_ready:
-                segment.give_chunk()
-                return True
+        """Whether there is another chunk of text, and all that the next 25 frames see (a further segment's see two)."""
+        wanted = max(segment.chunks + 1, segment.chunks_in_sight)
+        if segment.count < wanted * self._model.config.speech.text_chunk:
             return False
-        if segment.count < 2 * self._model.config.speech.text_chunk:
-            return False
-        segment.give_chunk()
-        segment.give_chunk()
+        while segment.chunks < wanted:
+            segment.give_chunk()
         return True
 
     def _call(self, segment: Segment) -> Generator[Piece]:
-        samples = segment.call()
-        self._silence.hear(samples)
-        yield from self._given(self._joiner.feed(samples))
+        given = self._joiner.feed(segment.call())
+        self._silence.hear(given)  # Not the piece itself, which repeats samples of the one before it.
+        yield from self._given(given)
 
     def _over(self, segment: Segment) -> bool:
         most = SPARE_FRAMES + FRAMES_PER_TOKEN * segment.count
         return segment.finished or segment.full or self._silence.long or segment.frames > most
 
-    def _unspoken(self, segment: Segment) -> str:
+    def _left_over(self, segment: Segment, rest: str) -> str:
+        """What the segment leaves to the next one, `rest` behind it; of the reply's last words only a few may go."""
         text = segment.unspoken
-        return text if segment.tokens(text) >= WORTH_SPEAKING else ""
+        if not rest.strip() and self._rounds is None and segment.tokens(text) < WORTH_SPEAKING:
+            return rest
+        # The next segment starts from the last words that were spoken.
+        segment.read(segment.text.removesuffix(text))
+        return text + rest
 
     def _given(self, samples: Tensor) -> Generator[Piece]:
         if samples.numel():

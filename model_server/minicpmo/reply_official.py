@@ -10,7 +10,7 @@ from torch import Tensor
 from model_server.minicpmo.generation import Round
 from model_server.minicpmo.joining import Joiner
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.segment import NEW_SEGMENT_TOKENS, Piece, Segment, Voice, cut_behind
+from model_server.minicpmo.segment import SPARE_TOKENS, Piece, Segment, Voice, cut_behind
 from model_server.minicpmo.spoken_text import OfficialText, sentence_end
 from model_server.minicpmo.turns import SPEECH_END
 
@@ -61,7 +61,7 @@ class OfficialReply:
             text += preparer.add(raw)
             segment.read(text)
             mark = sentence_end(raw)
-            if mark and segment.count >= NEW_SEGMENT_TOKENS:
+            if mark and segment.room <= SPARE_TOKENS:
                 text, rest = cut_behind(text, mark)
                 segment.read(text)
                 break

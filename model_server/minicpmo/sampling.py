@@ -13,7 +13,10 @@ from model_server.minicpmo.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class TextSampling:
-    """How the text of a reply is drawn. Raises `InputError` naming field and range."""
+    """How the text of a reply is drawn; `max_new_tokens` in whole rounds of three, the last one may pass it by two.
+
+    Raises `InputError` naming field and range.
+    """
 
     temperature: float = 0.7
     top_k: int = 100
@@ -68,6 +71,21 @@ def top_p(logits: Tensor, p: float, at_least: int = 1) -> Tensor:
 def distribution(logits: Tensor, options: TextSampling) -> Tensor:
     """Probabilities [vocab] of the draw, of penalised logits."""
     return top_p(top_k(logits / options.temperature, options.top_k), options.top_p).softmax(-1)
+
+
+MOST_SEED = 2**63 - 1
+
+
+def seeded(seed: int | None) -> torch.Generator:
+    """A source of draws, repeatable with a seed. Raises `InputError` for a seed outside its range."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    elif not 0 <= seed <= MOST_SEED:
+        raise InputError(f"seed: expected 0 to {MOST_SEED}, got {seed}")
+    else:
+        generator.manual_seed(seed)
+    return generator
 
 
 TextChooser = Callable[[Tensor], int]

@@ -25,8 +25,8 @@ MOST_FRAMES = 2048
 """A segment ends after the call in which it grows longer than this."""
 
 
-NEW_SEGMENT_TOKENS = 120
-"""From this many text tokens on a sentence's end ends the segment."""
+SPARE_TOKENS = 180
+"""Where there is room for no more text tokens than these, a sentence's end ends the segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,11 @@ class Segment:
         return self.frames > MOST_FRAMES
 
     @property
+    def room(self) -> int:
+        """How many more text tokens fit in."""
+        return self._config.reserved_text - self.count
+
+    @property
     def frames(self) -> int:
         """Code frames so far, those of the segment before it counted in."""
         return len(self.state.codes)
@@ -122,10 +127,29 @@ class Segment:
 
     @property
     def unspoken(self) -> str:
-        """The text behind what the speech model could see so far, from the beginning of a word on."""
+        """The text behind what the speech model could see so far, from the beginning of a word on.
+
+        Only a word that was all it saw is cut: otherwise the same text would be left over again and again.
+        """
         config, steps = self._config, self.state.kv_length - self._config.audio_start
         seen = min(config.text_chunk * -(-(steps + 1) // config.audio_chunk), self.count) - len(self.head)
-        return self.text[self._model.speech_tokenizer.offset(self.text, seen) :]
+        return self.text[self._offset(self.text, max(seen, 1)) :]
+
+    @property
+    def given(self) -> str:
+        """The text that the speech model was given, maybe to the middle of a word."""
+        tokens = max(self._config.text_chunk * self.chunks - len(self.head), 0)
+        return self.text[: self._model.speech_tokenizer.offset(self.text, tokens, inside_words=True)]
+
+    def fitting(self, text: str) -> str:
+        """The beginning of a text that a segment has room for."""
+        return text[: self._offset(text, self._config.reserved_text - len(self.head))]
+
+    def _offset(self, text: str, tokens: int) -> int:
+        """Where the word that holds token number `tokens` begins, or the token itself if the word begins the text."""
+        tokenizer = self._model.speech_tokenizer
+        start = tokenizer.offset(text, tokens)
+        return start if text[:start].strip() else tokenizer.offset(text, tokens, inside_words=True)
 
     def tokens(self, text: str) -> int:
         """How many text tokens a text has."""
@@ -135,6 +159,11 @@ class Segment:
     def chunk_ready(self) -> bool:
         """A whole chunk of text waits that the speech model has not seen."""
         return self.count >= self._config.text_chunk * (self.chunks + 1)
+
+    @property
+    def chunks_in_sight(self) -> int:
+        """Chunks of text that the last frame of the next call sees, as far as they are there."""
+        return -(-(self.state.steps + CALL + 1) // self._config.audio_chunk)
 
     def give_chunk(self) -> None:
         """Give the speech model its next chunk of text."""
@@ -149,7 +178,8 @@ class Segment:
 
     def _give(self, start: int, stop: int) -> None:
         self.state.text_length = self.count
-        self._prefill(self.ids[start:stop], start)
+        if start < stop:
+            self._prefill(self.ids[start:stop], start)
 
     def _prefill(self, ids: Sequence[int], start: int) -> None:
         self._trace.segments += not self._begun

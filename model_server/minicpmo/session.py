@@ -21,7 +21,7 @@ from model_server.minicpmo.pictures import SlicedPicture, slice_picture
 from model_server.minicpmo.prompts import Item, checked_text, clip_fillers, picture_fillers
 from model_server.minicpmo.reply import SpokenReply
 from model_server.minicpmo.reply_official import OfficialReply
-from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing
+from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing, seeded
 from model_server.minicpmo.segment import Piece, Voice
 from model_server.minicpmo.speech_sampling import drawing_codes
 from model_server.minicpmo.turns import OfficialTurns, Role, Turns, WholeTurns
@@ -55,18 +55,14 @@ class Session:
     """The state of one conversation. Everything that fails leaves it as it was."""
 
     def __init__(self, model: MiniCPMO, behaviour: Behaviour = DEFAULT, seed: int | None = None) -> None:
-        """`seed` makes the draws repeatable."""
+        """`seed` makes the draws repeatable. Raises `InputError` for one outside its range."""
         self.model, self.behaviour = model, behaviour
         self.cache: KVCache = model.language.new_cache()
         self.audio_cache: KVCache = model.audio.new_cache()
         self.turns: Turns = WholeTurns() if behaviour.whole_messages else OfficialTurns()
         self._owed: list[int] = []
         """Tokens of the last reply that the context does not hold yet."""
-        self._generator = torch.Generator()
-        if seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(seed)
+        self._generator = seeded(seed)
         self._written = False
         self._replying = False
         self.reply = Reply()
@@ -144,10 +140,12 @@ class Session:
 
     def _write(self, prompt: str, ids: list[int], message: _Message, audio_cache: KVCache) -> Prefilled:
         model, special = self.model, self.model.tokenizer.specials
+        # What a cut reply left over may be a media token; it encloses nothing.
+        own, behind = ids[len(self._owed) :], len(self._owed)
         pictures = filler_bounds(
-            ids, (special.image_start, special.slice_start), (special.image_end, special.slice_end)
+            own, (special.image_start, special.slice_start), (special.image_end, special.slice_end), behind
         )
-        clips = filler_bounds(ids, (special.audio_start,), (special.audio_end,))
+        clips = filler_bounds(own, (special.audio_start,), (special.audio_end,), behind)
         embeddings = model.language.embed(ids)
         slices = [part for picture in message.pictures for part in picture.slices]
         if slices:
@@ -176,23 +174,34 @@ class Session:
         if not self._written:
             raise OrderError("generate: nothing was written yet: prefill a message first")
         options = options or TextSampling()
-        prompt, turns = self.turns.reply()
-        ids = self._owed + self.model.tokenizer.encode(prompt)
-        self._check_room(len(ids) + ROUND)
+        opening = self._opening()
         choose = choose or drawing(options, self._generator)
         rounds = TextRounds(self.model.language, self.model.tokenizer, self.behaviour, options, choose, observe)
         self.reply = rounds.reply
-        if not self.behaviour.whole_messages:
-            self._begin(turns)
-        return self._given(rounds, ids, turns, (voice or Voice(drawing_codes(self._generator))) if speak else None)
+        voice = (voice or Voice(drawing_codes(self._generator))) if speak else None
+        if self.behaviour.whole_messages:
+            return self._given(rounds, self._opening, voice)
+        self._begin(opening[1])
+        return self._given(rounds, lambda: opening, voice)
+
+    def _opening(self) -> tuple[list[int], Turns]:
+        """What opens a reply now, and the turns then."""
+        prompt, turns = self.turns.reply()
+        ids = self._owed + self.model.tokenizer.encode(prompt)
+        self._check_room(len(ids) + ROUND)
+        return ids, turns
 
     def _begin(self, turns: Turns) -> None:
         self.turns, self._owed = turns, []
         self.audio_cache = self.model.audio.new_cache()
 
-    def _given(self, rounds: TextRounds, ids: list[int], turns: Turns, voice: Voice | None) -> Generator[Piece]:
+    def _given(
+        self, rounds: TextRounds, opening: Callable[[], tuple[list[int], Turns]], voice: Voice | None
+    ) -> Generator[Piece]:
+        """`opening` is asked at the first pull: messages may have been written since the reply was asked for."""
         self._check_idle()
-        self._replying = True
+        ids, turns = opening()
+        self._replying, self.reply = True, rounds.reply
         pieces = self._pieces(self._kept(rounds, ids, turns), rounds.reply, voice)
         try:
             # Inference mode must not leak into the code that pulls: it is entered for each piece.
@@ -241,11 +250,13 @@ class Session:
                 yield Piece(found.text, torch.zeros(0))
 
 
-def filler_bounds(ids: list[int], starts: tuple[int, ...], ends: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The spans [start, end) between start tokens and end tokens, in order."""
-    first = [place + 1 for place, token in enumerate(ids) if token in starts]
-    behind = [place for place, token in enumerate(ids) if token in ends]
-    return list(zip(first, behind, strict=True))
+def filler_bounds(
+    ids: list[int], starts: tuple[int, ...], ends: tuple[int, ...], before: int = 0
+) -> list[tuple[int, int]]:
+    """The spans [start, end) between start tokens and end tokens, in order; `before` ids stand in front of these."""
+    first = [place + 1 for place, token in enumerate(ids, before) if token in starts]
+    last = [place for place, token in enumerate(ids, before) if token in ends]
+    return list(zip(first, last, strict=True))
 
 
 def pour(embeddings: Tensor, bounds: list[tuple[int, int]], media: Tensor) -> None:

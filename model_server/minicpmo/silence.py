@@ -26,7 +26,9 @@ class Silence:
         return self._samples >= LONG
 
     def hear(self, samples: Tensor) -> None:
-        """Further sound [n], 24 kHz."""
+        """Further sound [n], 24 kHz, maybe none."""
+        if not len(samples):
+            return
         for block in torch.split(samples, BLOCK):
             quiet = bool(block.abs().max() < QUIET)
             self._samples = self._samples + len(block) if quiet else 0

@@ -134,13 +134,16 @@ class SpeechTokenizer:
         """Ids of a text, without any token around it."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def offset(self, text: str, tokens: int) -> int:
-        """Where the word that holds token number `tokens` begins in `text`; its length if there are no more tokens."""
+    def offset(self, text: str, tokens: int, inside_words: bool = False) -> int:
+        """Where the word that holds token number `tokens` begins in `text`, or with `inside_words` the token itself.
+
+        The text's length if there are no more tokens.
+        """
         found = self._tokenizer.encode(text, add_special_tokens=False)
         if tokens >= len(found.ids):
             return len(text)
-        word = found.word_ids[max(tokens, 0)]
-        return int(found.offsets[found.word_ids.index(word)][0])
+        first = max(tokens, 0)
+        return int(found.offsets[first if inside_words else found.word_ids.index(found.word_ids[first])][0])
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids; a leading continuation piece keeps its `##`."""

@@ -41,8 +41,8 @@ class _Chat:
 
     def text(self) -> None:
         """The likeliest reply; what was asked stands in the note."""
-        note = self.case["note"].value
-        named = [name.strip(" '\"") for name in re.search(r"content \[(.*?)\]", note)[1].split(",")]  # type: ignore[index]
+        note = self.case.get("note", "")
+        named = self.case.get("content") or _named(note)
         most = re.search(r"max_new_tokens=(\d+)", note)
         options = TextSampling(
             do_sample=False,
@@ -106,13 +106,21 @@ class _Chat:
         raise ValueError(f"no system prompt reads: {prompt}")
 
     def _voice(self) -> Clip:
-        return self.vectors.wave(FULL, "ref_i16")
+        return self.vectors.wave(self.vectors.holder("ref_i16", FULL) or FULL, "ref_i16")
 
     def _item(self, name: str) -> Item:
         if self.vectors.has(self.media, name):
             return Image.fromarray(self.vectors.array(self.media, name))
         clip = f"{name}_i16"
         return self.vectors.wave(self.media, clip) if self.vectors.has(self.media, clip) else name
+
+
+def _named(note: str) -> list[str]:
+    """The content of a note such as "chat(): content [img2, audio0, 'what'], ..."."""
+    found = re.search(r"content \[(.*?)\]", note)
+    if found is None:
+        raise ValueError(f"expected a note that names the content, found {note!r}")
+    return [name.strip(" '\"") for name in found[1].split(",")]
 
 
 def _marker(item: Item) -> str:

@@ -123,7 +123,8 @@ class Conversations:
         return [self._item(name) for name in event["content"].value]
 
     def _voice(self) -> Clip:
-        return self.vectors.wave(self.media if self.vectors.has(self.media, "ref_i16") else FULL, "ref_i16")
+        """The reference voice; one for the whole set."""
+        return self.vectors.wave(self.vectors.holder("ref_i16", self.media) or FULL, "ref_i16")
 
     def _system_like(self, prompt: str) -> list[Item]:
         """The system prompt that reads like this one, where the event does not say which it is."""

@@ -78,6 +78,10 @@ class Report:
         """A value that no check looked at."""
         self._other(file, key, "not checked")
 
+    def unlisted(self, file: str, key: str) -> None:
+        """An array that the index does not name."""
+        self._other(file, key, "not in the index")
+
     def failed(self, what: str, error: Exception) -> None:
         """A whole check that could not run to its end."""
         self._other(what, "(the check)", f"{type(error).__name__}: {error}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model_server.minicpmo.checkpoint import load
+from model_server.minicpmo.errors import CheckpointError
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.parity import chatting, conversations, hearing, pictures, prompting, seeing, texts, voice
 from model_server.minicpmo.parity.report import Report
@@ -27,7 +28,10 @@ CHECKS: dict[str, Check] = {
 
 
 def prove(folder: Path) -> Report:
-    """Run every check in float32 on the CPU. What no check looked at is a miss. Raises `CheckpointError`."""
+    """Run every check in float32 on the CPU. What no check looked at is a miss.
+
+    Raises `CheckpointError`, also for a set without values.
+    """
     vectors = VectorSet(folder)
     model = load(str(vectors.checkpoint), devices=("cpu",), dtype="float32")
     report = Report(vectors)
@@ -38,4 +42,8 @@ def prove(folder: Path) -> Report:
             report.failed(name, error)
     for file, key in vectors.unseen():
         report.unchecked(file, key)
+    for file, key in vectors.unlisted():
+        report.unlisted(file, key)
+    if not report.rows:
+        raise CheckpointError(f"{folder}: no golden values in it: nothing was proved")
     return report

@@ -89,6 +89,10 @@ class VectorSet:
         """Whether an array is there."""
         return key in self._files.get(file, {}).get("keys", {})
 
+    def holder(self, key: str, *first: str) -> str | None:
+        """A file that has an array, one of `first` if possible."""
+        return next((file for file in (*first, *self._files) if self.has(file, key)), None)
+
     def keys(self, file: str) -> list[str]:
         """Names of the arrays of a file, none of a file that is not there."""
         return list(self._files.get(file, {}).get("keys", {}))
@@ -111,6 +115,12 @@ class VectorSet:
     def data(self, section: str) -> Node:
         """A section of the index's data, an empty one if it is not there."""
         return Node(self._data.get(section, []), section, self._seen_data)
+
+    def unlisted(self) -> Iterator[tuple[str, str]]:
+        """File and key of every array that the index does not name."""
+        for file in sorted(self._folder.glob("*.npz")):
+            with np.load(file) as arrays:
+                yield from ((file.name, key) for key in arrays.files if not self.has(file.name, key))
 
     def unseen(self) -> Iterator[tuple[str, str]]:
         """File and key of everything that nobody looked at."""

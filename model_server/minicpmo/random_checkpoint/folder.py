@@ -142,6 +142,7 @@ def _vision_json(c: ModelConfig) -> dict[str, Any]:
         "num_attention_heads": c.vision.num_heads,
         "image_size": c.vision.image_size,
         "patch_size": c.vision.patch_size,
+        "layer_norm_eps": c.vision.layer_norm_eps,
     }
 
 
@@ -172,6 +173,11 @@ def _speech_json(c: ModelConfig, ids: Mapping[str, int]) -> dict[str, Any]:
         "spk_emb_token_id": ids["[spk_emb]"],
         "audio_bos_token_id": ids["[Ptts]"],
         "text_eos_token_id": ids["[Etts]"],
+        "streaming_text_chunk_size": speech.text_chunk,
+        "streaming_text_reserved_len": speech.reserved_text,
+        "streaming_audio_chunk_size": speech.audio_chunk,
+        "top_p": speech.top_p,
+        "top_k": speech.top_k,
     }
     if dvae != DvaeConfig():
         result["tiny_dvae"] = {

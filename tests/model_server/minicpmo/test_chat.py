@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_wrong_options_end_with_status_2(arguments: list[str], capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         chat.main(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_wrong_input_ends_with_status_2_and_one_line(
@@ -99,6 +100,76 @@ def test_wrong_input_ends_with_status_2_and_one_line(
     assert "--audio" in capsys.readouterr().err
     assert chat.main(["--model", str(tiny_folder), "--text", "a", "--speak", str(tmp_path / "no" / "o.wav")]) == 2
     assert "expected a folder to write into" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--text", "a\udcff"], "expected Unicode"),
+        (["--audio", "x" * 5000], "expected a sound file, found none"),
+        (["--text", "a", "--speak", "."], "expected the name of a WAV file, found a folder"),
+        (["--text", "a", "--speak", "x" * 5000], "too long"),
+        (["--text", "a", "--seed", "-1"], "seed: expected 0 to"),
+        (["--text", "a", "--temperature", "nan"], "temperature: expected"),
+    ],
+)
+def test_garbage_ends_with_status_2_and_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    model: MiniCPMO,
+    tiny_folder: Path,
+    arguments: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(chat_command, "load", lambda *args, progress, **kwargs: model)
+    monkeypatch.setattr(sys, "stdout", None)  # As it is for a process whose output was closed.
+    assert chat.main(["--model", str(tiny_folder), *arguments]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.startswith("chat: ")
+    assert told.count("\n") == 1
+
+
+def test_standard_input_that_is_no_text(monkeypatch: pytest.MonkeyPatch, model: MiniCPMO, tiny_folder: Path) -> None:
+    monkeypatch.setattr(chat_command, "load", lambda *args, progress, **kwargs: model)
+    lines = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8")
+    with pytest.raises(InputError, match="standard input: expected text in UTF-8"):
+        chat_command.run(chat.parse(["--model", str(tiny_folder)]), lines, io.StringIO(), io.StringIO())
+
+
+def test_a_reader_that_has_read_enough_ends_it_silently(
+    monkeypatch: pytest.MonkeyPatch, model: MiniCPMO, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chat_command, "load", lambda *args, progress, **kwargs: model)
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert chat.main(["--model", str(tiny_folder), "--text", "a", *SHORT]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reply_that_cannot_be_written_is_told(
+    monkeypatch: pytest.MonkeyPatch, model: MiniCPMO, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chat_command, "load", lambda *args, progress, **kwargs: model)
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with open(os.devnull, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(chat_command, "_answer", full)
+        assert chat.main(["--model", str(tiny_folder), "--text", "a", *SHORT]) == 2
+    assert capsys.readouterr().err == "chat: [Errno 28] No space left on device\n"
+
+
+def test_an_interruption_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chat_command, "load", interrupted)
+    assert chat.main(["--model", str(tiny_folder), "--text", "a"]) == 130
 
 
 def test_a_spoken_answer_about_a_picture_and_a_clip(
@@ -222,6 +293,9 @@ def test_sound_is_mono_at_16_khz_and_a_voice_has_its_length(files: Path, tmp_pat
     write_sound(tmp_path / "short.wav", np.zeros(12_000, np.float32))
     with pytest.raises(InputError, match="1 to 30 s, got"):
         read_voice(tmp_path / "short.wav")
+    write_sound(tmp_path / "click.wav", np.zeros(9, np.float32))
+    with pytest.raises(InputError, match=r"click.wav: clip of \d+ samples"):
+        read_sound(tmp_path / "click.wav")
     (tmp_path / "no.wav").write_text("no sound")
     with pytest.raises(InputError, match="expected sound"):
         read_sound(tmp_path / "no.wav")

@@ -67,6 +67,20 @@ def test_a_wrong_value_and_unchecked_ones_are_misses(
     assert lines[-1].endswith(f"{len(misses)} misses")
 
 
+def test_an_array_that_the_index_does_not_name_is_a_miss(small: Path) -> None:
+    np.savez(small / "vectors" / "new.npz", wild=np.zeros(3), hidden=np.zeros(2))
+    assert list(VectorSet(small).unlisted()) == [("new.npz", "hidden")]
+
+
+def test_a_set_without_values_proves_nothing(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small / "vectors" / "new.npz").unlink()
+    (small / "vectors" / INDEX).write_text(json.dumps({"files": {}, "data": {}}))
+    assert run(monkeypatch, str(small)) == 2
+    assert "nothing was proved" in capsys.readouterr().err
+
+
 def test_a_folder_of_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

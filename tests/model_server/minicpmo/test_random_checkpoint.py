@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from model_server.minicpmo import checkpoint, layout
+from model_server.minicpmo.behaviour import DEFAULT, PARITY, Behaviour
 from model_server.minicpmo.config import (
     AudioConfig,
     DvaeConfig,
@@ -21,8 +24,10 @@ from model_server.minicpmo.config import (
     VocosConfig,
 )
 from model_server.minicpmo.errors import ModelError
-from model_server.minicpmo.random_checkpoint import SIZES, RandomTensors, __main__, write
+from model_server.minicpmo.random_checkpoint import SIZES, RandomTensors, __main__, write, write_descriptions
 from model_server.minicpmo.random_checkpoint.words import SPECIALS, write_speech_vocabulary, write_text_vocabulary
+from model_server.minicpmo.sampling import TextSampling
+from model_server.minicpmo.session import Session
 from model_server.minicpmo.tokens import TOKEN_STRINGS, TextTokenizer
 
 ODD = ModelConfig(
@@ -64,6 +69,29 @@ def test_what_is_written_loads_and_runs(tmp_path: Path, config: ModelConfig) -> 
     assert 1 < float(logits.std()) < 10
     assert sound.shape == (4 * 2 * model.config.vocos.hop,)
     assert 1e-4 < float(sound.abs().max()) < 10
+
+
+def test_every_size_is_written_and_read_again(tmp_path: Path) -> None:
+    speech = replace(ODD.speech, text_chunk=7, reserved_text=90, audio_chunk=30, top_p=0.9, top_k=5)
+    config = replace(ODD, speech=speech, vision=replace(ODD.vision, layer_norm_eps=1e-5))
+    (tmp_path / "assets").mkdir()
+    write_descriptions(config, tmp_path, seed=2)
+    found = checkpoint.read_config(tmp_path)
+    ids = {name: getattr(found.speech, name) for name in ("speaker_id", "audio_bos_id", "text_eos_id")}
+    assert found == replace(config, speech=replace(speech, **ids))
+
+
+@pytest.mark.parametrize("behaviour", [DEFAULT, PARITY])
+def test_a_spoken_reply_with_odd_sizes(tmp_path: Path, behaviour: Behaviour) -> None:
+    """Room for fewer text tokens than the published model keeps spare, and chunks of other sizes."""
+    speech = replace(ODD.speech, text_chunk=7, reserved_text=90, audio_chunk=30)
+    write(replace(ODD, speech=speech), tmp_path / "model", seed=1)
+    model = checkpoint.load(tmp_path / "model", devices=["cpu"])
+    session = Session(model, behaviour, seed=1)
+    session.prefill("user", ["so"])
+    script = cycle(model.tokenizer.encode("it is one and two, you are not"))
+    pieces = list(session.generate(TextSampling(max_new_tokens=60), choose=lambda logits: next(script)))
+    assert sum(len(piece.samples) for piece in pieces) > 0
 
 
 def test_shards_and_their_index(tmp_path: Path) -> None:

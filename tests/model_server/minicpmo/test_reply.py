@@ -12,9 +12,10 @@ from torch import Tensor
 
 from model_server.minicpmo.behaviour import DEFAULT, PARITY, Behaviour
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.reply import SpokenReply
 from model_server.minicpmo.rounds import EmptyRound
 from model_server.minicpmo.sampling import TextSampling
-from model_server.minicpmo.segment import SpeechTrace, Voice
+from model_server.minicpmo.segment import Segment, SpeechTrace, Voice
 from model_server.minicpmo.session import Session
 from model_server.minicpmo.speech_sampling import LEAST_STEPS, argmax
 
@@ -225,6 +226,41 @@ def test_a_sentence_without_an_end_is_split_and_spoken_whole(model: MiniCPMO) ->
     assert words > 150
 
 
+def cut(model: MiniCPMO, text: str, chunks: int) -> tuple[Segment, str | None]:
+    """A segment that is given some chunks of text, then cut; and what is left over."""
+    voice = Voice(argmax)
+    speaker = torch.ones(model.config.speech.llm_size)
+    reply = SpokenReply(model, voice, iter(()), lambda: speaker, early=True)
+    segment = Segment(model, voice, speaker)
+    segment.read(text)
+    for _ in range(chunks):
+        segment.give_chunk()
+    reply._text = text
+    return segment, reply._cut(segment)
+
+
+def test_a_sentence_is_not_split_where_it_was_spoken_already(model: MiniCPMO) -> None:
+    """Its only comma stands where the speech model has read on long ago."""
+    text = "one and two and three and four and five and six " * 12 + "so, " + "it is not for you " * 24
+    segment, rest = cut(model, text, chunks=23)
+    assert 230 <= segment.count < 300
+    assert rest is not None
+    assert segment.text + rest == text
+    segment.give_rest()
+    assert segment.state.text_length == segment.count
+
+
+def test_text_that_comes_faster_than_it_is_cut_is_not_lost(model: MiniCPMO) -> None:
+    """From below 240 tokens to over 300 at once; a sentence's end behind them is no place to cut."""
+    words = "it is one and two and three and four and five and six " * 30
+    for text in (words, words + "so.", words.replace(" and ", " ") * 2):
+        segment, rest = cut(model, text, chunks=23)
+        assert segment.count < 300
+        assert rest is not None
+        assert segment.text + rest == text
+        assert segment.tokens(rest) > 5
+
+
 def test_text_left_over_is_spoken_when_the_reply_is_over(model: MiniCPMO) -> None:
     """The mark stands in the last round but one; published, what follows it is lost."""
     text = "one two three and four of them and so on, " * 8 + "so it is. And then"
@@ -241,6 +277,47 @@ def test_speech_that_ends_too_early_goes_on(model: MiniCPMO) -> None:
     assert mended.trace.segments >= 2
     assert mended.text == text.removesuffix(END)
     assert mended.session.turns.finished(spoken_to_end=True) == mended.session.turns
+
+
+class AtOnce:
+    """Ends the speech in every call as soon as it may."""
+
+    def __init__(self, model: MiniCPMO) -> None:
+        self._eos, self._step = model.config.speech.eos_code, 0
+
+    def __call__(self, probabilities: Tensor) -> Tensor:
+        codes = argmax(probabilities[:, : self._eos])
+        self._step = (self._step + 1) % (LEAST_STEPS + 1)
+        if self._step == 0:
+            codes[0] = self._eos
+        return codes
+
+
+def test_a_long_word_that_speech_gives_up_is_spoken_piece_by_piece(model: MiniCPMO) -> None:
+    """From its beginning it would be given up again and again."""
+    word = "qxzjvkwqxz" * 5
+    assert len(model.speech_tokenizer.encode(word)) > 30
+    heard = hear(model, DEFAULT, f"{word} it is" + END, choose=AtOnce(model))
+    assert heard.text == f"{word} it is"
+    assert 2 < heard.trace.segments < 20
+
+
+def test_a_further_segment_starts_from_the_words_that_were_spoken_last(model: MiniCPMO) -> None:
+    """Not from those that were given up and come next."""
+    text = "one two three four five six seven eight nine ten and so on and on to the end of it"
+    heard = hear(model, DEFAULT, text + END, choose=Ends(model, 30))
+    tokens = model.speech_tokenizer.encode(text)
+    context, first = [ids[2:] for ids, places in heard.trace.prefills if places[0] == 0][1:]
+    assert first[: len(context)] == context
+    assert any(tokens[at : at + len(first)] == first for at in range(len(tokens)))
+
+
+def test_a_few_words_left_over_are_spoken_with_what_follows(model: MiniCPMO) -> None:
+    text = "one two three four five six seven eight nine ten and so on and on to the end of it"
+    for frame in (12, 60):
+        heard = hear(model, DEFAULT, text + END, choose=Ends(model, frame))
+        spoken = iter(heard.spoken.split())  # A word that was begun is said again as a whole.
+        assert all(word in spoken for word in text.split())
 
 
 def test_speech_that_runs_on_is_capped(model: MiniCPMO) -> None:
@@ -291,6 +368,20 @@ def test_min_new_tokens_counts_over_the_reply(model: MiniCPMO) -> None:
 
     assert drawn(DEFAULT) == 5
     assert drawn(PARITY) == 30
+
+
+def test_min_new_tokens_forbids_every_end_of_a_mended_reply(model: MiniCPMO) -> None:
+    session = Session(model, DEFAULT)
+    session.prefill("user", ["hello"])
+    ends = [*model.tokenizer.specials.terminators, model.tokenizer.specials.speech_end]
+    allowed: list[bool] = []
+
+    def choose(logits: Tensor) -> int:
+        allowed.append(bool((logits[ends] > -torch.inf).any()))
+        return 40
+
+    list(session.generate(TextSampling(min_new_tokens=4, max_new_tokens=6), speak=False, choose=choose))
+    assert allowed == [False, False, False, False, True, True]
 
 
 def test_the_penalty_counts_over_the_reply(model: MiniCPMO) -> None:
