@@ -13,9 +13,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from model_server.minicpmo.request import Request
 
 MODES = ("omni", "audio_assistant", "audio_roleplay", "voice_cloning")
 TASKS = (
@@ -29,30 +30,6 @@ TASKS = (
     "read-text-in-voice",
     "speak-as-instructed",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for on the command line."""
-
-    model: str
-    content: Sequence[tuple[str, str]]
-    """Kind (image, audio, video or text) and file or text, in order."""
-    examples: Sequence[tuple[str, str, str]]
-    """File (or `-`), question and answer."""
-    interactive: bool
-    speak: Path | None
-    voice: Path | None
-    task: str | None
-    mode: str | None
-    language: str
-    seed: int | None
-    temperature: float | None
-    max_tokens: int | None
-    parity: bool
-    devices: Sequence[str]
-    dtype: str
-    quantize: str
 
 
 class _Given(argparse.Action):

@@ -15,10 +15,10 @@ import torch
 
 from model_server.minicpmo import one_shot
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.sampling import TextSampling
 from model_server.minicpmo.one_shot import DRAWN, LIKELIEST, Message
-from model_server.minicpmo.prompts import UNIT, Item
-from model_server.minicpmo.sampling import TextSampling
-from model_server.minicpmo.segment import Piece
+from model_server.minicpmo.replies.segment import Piece
+from model_server.minicpmo.words.prompts import UNIT, Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO, cast
 
 import numpy as np
 import torch
 
-from model_server.minicpmo import assembly, hub
 from model_server.minicpmo.chat import Chat, ChatSettings, sampling
-from model_server.minicpmo.checkpoint import Progress, load
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.media_files import (
+from model_server.minicpmo.inputs.media_files import (
     default_voice,
     read_picture,
     read_sound,
@@ -23,12 +21,12 @@ from model_server.minicpmo.media_files import (
     read_voice,
     write_sound,
 )
-from model_server.minicpmo.prompts import Clip, Item, Language, Mode, system_content
-from model_server.minicpmo.sampling import seeded
-from model_server.minicpmo.tasks import asked, task
-
-if TYPE_CHECKING:
-    from model_server.chat import Request
+from model_server.minicpmo.loading import assembly, hub
+from model_server.minicpmo.loading.checkpoint import Progress, load
+from model_server.minicpmo.network.sampling import seeded
+from model_server.minicpmo.request import Request
+from model_server.minicpmo.words.prompts import Clip, Item, Language, Mode, system_content
+from model_server.minicpmo.words.tasks import asked, task
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 

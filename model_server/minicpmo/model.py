@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model_server.minicpmo.config import ModelConfig
-from model_server.minicpmo.dvae import Dvae
-from model_server.minicpmo.language import Language
-from model_server.minicpmo.resampler import Resampler
-from model_server.minicpmo.speech import Speech
-from model_server.minicpmo.tokens import SpeechTokenizer, TextTokenizer
-from model_server.minicpmo.vision import Vision
-from model_server.minicpmo.vocos import Vocos
-from model_server.minicpmo.whisper import AudioEncoder
+from model_server.minicpmo.network.dvae import Dvae
+from model_server.minicpmo.network.language import Language
+from model_server.minicpmo.network.resampler import Resampler
+from model_server.minicpmo.network.speech import Speech
+from model_server.minicpmo.network.vision import Vision
+from model_server.minicpmo.network.vocos import Vocos
+from model_server.minicpmo.network.whisper import AudioEncoder
+from model_server.minicpmo.words.tokens import SpeechTokenizer, TextTokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,22 +15,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model_server.minicpmo.behaviour import DEFAULT
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.generation import ROUND, Reply, TextRounds
-from model_server.minicpmo.layers import KVCache
-from model_server.minicpmo.mel import HOP, check_clip, embedding_count, log_mel, split_clip
+from model_server.minicpmo.inputs.mel import HOP, check_clip, embedding_count, log_mel, split_clip
+from model_server.minicpmo.inputs.pictures import SlicedPicture, slice_picture
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.pictures import SlicedPicture, slice_picture
-from model_server.minicpmo.prompts import REPLY_START, Clip, Item, checked_text, clip_fillers, picture_fillers
-from model_server.minicpmo.reply import SpokenReply
-from model_server.minicpmo.rounds import decode_round
-from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing, seeded
-from model_server.minicpmo.segment import CALL, MOST_FRAMES, Piece, Voice
+from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.sampling import TextChooser, TextSampling, drawing, seeded
+from model_server.minicpmo.network.speech_sampling import drawing_codes
+from model_server.minicpmo.replies.behaviour import DEFAULT
+from model_server.minicpmo.replies.generation import ROUND, Reply, TextRounds
+from model_server.minicpmo.replies.reply import SpokenReply
+from model_server.minicpmo.replies.segment import CALL, MOST_FRAMES, Piece, Voice
 from model_server.minicpmo.session import filler_bounds, pour
-from model_server.minicpmo.speech_ids import speech_ids
-from model_server.minicpmo.speech_sampling import drawing_codes
-from model_server.minicpmo.turns import MESSAGE_END, SPEECH_END, Role
+from model_server.minicpmo.words.prompts import REPLY_START, Clip, Item, checked_text, clip_fillers, picture_fillers
+from model_server.minicpmo.words.rounds import decode_round
+from model_server.minicpmo.words.speech_ids import speech_ids
+from model_server.minicpmo.words.turns import MESSAGE_END, SPEECH_END, Role
 
 DRAWN = TextSampling(max_new_tokens=2048)
 LIKELIEST = TextSampling(do_sample=False, repetition_penalty=1.2, max_new_tokens=2048)

@@ -11,20 +11,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model_server.minicpmo.behaviour import DEFAULT, Behaviour
 from model_server.minicpmo.errors import InputError, OrderError
-from model_server.minicpmo.generation import ROUND, Reply, Round, TextRounds
-from model_server.minicpmo.layers import KVCache
-from model_server.minicpmo.mel import embedding_count, log_mel
+from model_server.minicpmo.inputs.mel import embedding_count, log_mel
+from model_server.minicpmo.inputs.pictures import SlicedPicture, slice_picture
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.pictures import SlicedPicture, slice_picture
-from model_server.minicpmo.prompts import Item, checked_text, clip_fillers, picture_fillers
-from model_server.minicpmo.reply import SpokenReply
-from model_server.minicpmo.reply_official import OfficialReply
-from model_server.minicpmo.sampling import TextChooser, TextSampling, drawing, seeded
-from model_server.minicpmo.segment import Piece, Voice
-from model_server.minicpmo.speech_sampling import drawing_codes
-from model_server.minicpmo.turns import OfficialTurns, Role, Turns, WholeTurns
+from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.sampling import TextChooser, TextSampling, drawing, seeded
+from model_server.minicpmo.network.speech_sampling import drawing_codes
+from model_server.minicpmo.replies.behaviour import DEFAULT, Behaviour
+from model_server.minicpmo.replies.generation import ROUND, Reply, Round, TextRounds
+from model_server.minicpmo.replies.reply import SpokenReply
+from model_server.minicpmo.replies.reply_official import OfficialReply
+from model_server.minicpmo.replies.segment import Piece, Voice
+from model_server.minicpmo.words.prompts import Item, checked_text, clip_fillers, picture_fillers
+from model_server.minicpmo.words.turns import OfficialTurns, Role, Turns, WholeTurns
 
 
 @dataclass(frozen=True, slots=True)

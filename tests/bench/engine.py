@@ -24,14 +24,14 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from model_server.minicpmo import devices
-from model_server.minicpmo.checkpoint import load, load_random
+from model_server.minicpmo.loading import devices
+from model_server.minicpmo.loading.checkpoint import load, load_random
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.prompts import UNIT, system_content
-from model_server.minicpmo.sampling import TextSampling
-from model_server.minicpmo.segment import Piece, Voice
+from model_server.minicpmo.network.sampling import TextSampling
+from model_server.minicpmo.network.speech_sampling import argmax
+from model_server.minicpmo.replies.segment import Piece, Voice
 from model_server.minicpmo.session import Session
-from model_server.minicpmo.speech_sampling import argmax
+from model_server.minicpmo.words.prompts import UNIT, system_content
 
 SENTENCE = "The name is one, and you are not three, it is for the self and all that was said before. "
 SPOKEN_S = 6.4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -16,10 +17,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m model_server.minicpmo.parity", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder with checkpoint/ and vectors/")
     parser.add_argument("--misses", action="store_true", help="print only what misses")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="checks that run at once")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # Small sets are quickest so, and every run adds in the same order.
     try:
-        report = prove(arguments.folder)
+        report = prove(arguments.folder, max(1, arguments.jobs))
     except ModelError as error:
         print(error, file=sys.stderr)
         return 2

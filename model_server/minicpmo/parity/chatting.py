@@ -10,14 +10,14 @@ from PIL import Image
 
 from model_server.minicpmo import one_shot
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.sampling import TextSampling
+from model_server.minicpmo.network.speech_sampling import argmax
 from model_server.minicpmo.one_shot import LIKELIEST, Message, Prompt
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
-from model_server.minicpmo.prompts import Clip, Item, Language, Mode, system_content
-from model_server.minicpmo.sampling import TextSampling
-from model_server.minicpmo.segment import SpeechTrace, Voice
-from model_server.minicpmo.speech_sampling import argmax
-from model_server.minicpmo.turns import Role
+from model_server.minicpmo.replies.segment import SpeechTrace, Voice
+from model_server.minicpmo.words.prompts import Clip, Item, Language, Mode, system_content
+from model_server.minicpmo.words.turns import Role
 
 HIDDEN, SOUND = 2e-4, 2e-4
 TEXT, FULL, FORCED = "text_session.npz", "full_sessions.npz", "full_forced.npz"

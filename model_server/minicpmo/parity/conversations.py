@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model_server.minicpmo.behaviour import PARITY
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.sampling import TextSampling, drawing, greedy
+from model_server.minicpmo.network.speech_sampling import argmax
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
-from model_server.minicpmo.prompts import Clip, Item, Language, Mode, system_content
-from model_server.minicpmo.sampling import TextSampling, drawing, greedy
-from model_server.minicpmo.segment import Piece, SpeechTrace, Voice
+from model_server.minicpmo.replies.behaviour import PARITY
+from model_server.minicpmo.replies.segment import Piece, SpeechTrace, Voice
 from model_server.minicpmo.session import Session
-from model_server.minicpmo.speech_sampling import argmax
+from model_server.minicpmo.words.prompts import Clip, Item, Language, Mode, system_content
 
 HIDDEN, LOGITS, EMBEDDINGS, SOUND, LEVEL = 2e-4, 5e-4, 2e-4, 2e-4, 1e-4
 FULL, FORCED, TEXT, PROMPTS = "full_sessions.npz", "full_forced.npz", "text_session.npz", "prompts.npz"
@@ -29,22 +29,29 @@ STORED = {"full": 1, "every16": 16, "every32": 32, "every64": 64}
 PICTURE, CLIP = "(<image>./</image>)", "(<audio>./</audio>)"
 
 
-def check(vectors: VectorSet, report: Report, model: MiniCPMO) -> None:
-    """Every conversation of the set."""
-    for section, file, media in (
-        ("prompts", PROMPTS, PROMPTS),
-        ("text_session", TEXT, TEXT),
-        ("full_sessions", FULL, FULL),
-        ("forced_sessions", FORCED, FULL),
-    ):
+MEDIA = {
+    "prompts": (PROMPTS, PROMPTS),
+    "text_session": (TEXT, TEXT),
+    "full_sessions": (FULL, FULL),
+    "forced_sessions": (FORCED, FULL),
+}
+"""Of each section the file of its arrays and that of its media."""
+
+
+def check(vectors: VectorSet, report: Report, model: MiniCPMO, sections: Sequence[str]) -> None:
+    """Every conversation of some sections."""
+    for section in sections:
         with torch.inference_mode():
-            Conversations(vectors, report, model, file, media).run(vectors.data(section))
+            Conversations(vectors, report, model, *MEDIA[section]).run(vectors.data(section))
+
+
+def check_categories(vectors: VectorSet, report: Report, model: MiniCPMO) -> None:
+    """What the conversations are filed under names conversations that there are."""
+    tags = {event.get("tag") for part in ("full_sessions", "forced_sessions") for event in vectors.data(part)}
     for section in ("full_categories", "forced_categories"):
-        tags = {event.get("tag") for part in ("full_sessions", "forced_sessions") for event in vectors.data(part)}
-        named = vectors.data(section)
-        for child in named:
-            text = child.value
-            report.equal(INDEX, child.path, text in tags or child.path.partition(".")[2] in tags, True)
+        for child in vectors.data(section):
+            named = child.value in tags or child.path.partition(".")[2] in tags
+            report.equal(INDEX, child.path, named, True)
 
 
 @dataclass(slots=True)

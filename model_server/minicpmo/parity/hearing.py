@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.minicpmo.layers import KVCache
-from model_server.minicpmo.mel import embedding_count, log_mel, split_clip
+from model_server.minicpmo.inputs.mel import embedding_count, log_mel, split_clip
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.whisper import FRAMES_PER_SECOND, AudioEncoder
 from model_server.minicpmo.parity.pictures import samples
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import Node, VectorSet
-from model_server.minicpmo.whisper import FRAMES_PER_SECOND, AudioEncoder
 
 MEL, RULES, ENCODER = "mel.npz", "full_forced.npz", "audio_encoder.npz"
 SAMPLES = 4096

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from model_server.minicpmo.config import PictureConfig
+from model_server.minicpmo.inputs.pictures import PictureSlice, slice_picture
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
-from model_server.minicpmo.pictures import PictureSlice, slice_picture
 
 FILE = "image.npz"
 SAMPLES = 256

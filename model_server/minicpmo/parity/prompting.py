@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_server.minicpmo.behaviour import PARITY
-from model_server.minicpmo.generation import TextRounds
-from model_server.minicpmo.mel import MAX_SAMPLES, embedding_count
+from model_server.minicpmo.inputs.mel import MAX_SAMPLES, embedding_count
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.sampling import TextSampling, distribution
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
-from model_server.minicpmo.prompts import GENERATION_PROMPT, clip_fillers, picture_fillers
-from model_server.minicpmo.sampling import TextSampling, distribution
+from model_server.minicpmo.replies.behaviour import PARITY
+from model_server.minicpmo.replies.generation import TextRounds
+from model_server.minicpmo.words.prompts import GENERATION_PROMPT, clip_fillers, picture_fillers
 
 FORCED = "full_forced.npz"
 PROBABILITIES = 1e-6
@@ -34,7 +34,6 @@ def check(vectors: VectorSet, report: Report, model: MiniCPMO) -> None:
         report.same(sampler["gen_prompt_ids"], model.tokenizer.encode(GENERATION_PROMPT))
         for case in sampler["cases"]:
             draws(vectors, report, model, case)
-    spare_media(vectors, report)
 
 
 def filler_counts(samples: int) -> list[int]:
@@ -78,7 +77,7 @@ def draws(vectors: VectorSet, report: Report, model: MiniCPMO, case: Node) -> No
     report.same(case["n_allowed"], [int((row > 0).sum()) for row in found])
 
 
-def spare_media(vectors: VectorSet, report: Report) -> None:
+def check_spare_media(vectors: VectorSet, report: Report) -> None:
     """Pictures and clips that no case uses are at least what the index says they are."""
     for file, key in list(vectors.unseen()):
         if file != INDEX and (described := vectors.described(file, key))[1] in ("uint8", "int16"):

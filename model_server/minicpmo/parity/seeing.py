@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from model_server.minicpmo.inputs.pictures import slice_picture
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.parity.pictures import picture, samples, shapes
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import Array, Node, VectorSet
-from model_server.minicpmo.pictures import slice_picture
 
 FILE, RULES = "vision.npz", "full_forced.npz"
 TOLERANCE = 1e-4

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
-from model_server.minicpmo.rounds import decode_round
-from model_server.minicpmo.spoken_text import SpokenLanguage, detect_language, read_digits, sentence_end
-from model_server.minicpmo.tokens import SpeechTokenizer, TextTokenizer
+from model_server.minicpmo.words.rounds import decode_round
+from model_server.minicpmo.words.spoken_text import SpokenLanguage, detect_language, read_digits, sentence_end
+from model_server.minicpmo.words.tokens import SpeechTokenizer, TextTokenizer
 
 
 def check(vectors: VectorSet, report: Report, model: MiniCPMO) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ def leaves(value: Any, path: str) -> Iterator[str]:
         yield path
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was looked at: arrays by file and key, data by path."""
+
+    arrays: set[tuple[str, str]] = field(default_factory=set)
+    data: set[str] = field(default_factory=set)
+
+
 class VectorSet:
     """Golden vectors in a folder. Raises `CheckpointError` for a folder of another form."""
 
@@ -82,8 +91,7 @@ class VectorSet:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: no folder of golden vectors (vectors/{INDEX}): {error}") from error
         self._open: dict[str, Any] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self._seen_data: set[str] = set()
+        self.seen = Seen()
 
     def has(self, file: str, key: str) -> bool:
         """Whether an array is there."""
@@ -105,7 +113,7 @@ class VectorSet:
         """An array, now looked at."""
         if file not in self._open:
             self._open[file] = np.load(self._folder / file)
-        self._seen.add((file, key))
+        self.seen.arrays.add((file, key))
         return np.asarray(self._open[file][key])
 
     def wave(self, file: str, key: str) -> npt.NDArray[np.float32]:
@@ -114,7 +122,12 @@ class VectorSet:
 
     def data(self, section: str) -> Node:
         """A section of the index's data, an empty one if it is not there."""
-        return Node(self._data.get(section, []), section, self._seen_data)
+        return Node(self._data.get(section, []), section, self.seen.data)
+
+    def saw(self, seen: Seen) -> None:
+        """Somebody else looked at these."""
+        self.seen.arrays.update(seen.arrays)
+        self.seen.data.update(seen.data)
 
     def unlisted(self) -> Iterator[tuple[str, str]]:
         """File and key of every array that the index does not name."""
@@ -125,6 +138,6 @@ class VectorSet:
     def unseen(self) -> Iterator[tuple[str, str]]:
         """File and key of everything that nobody looked at."""
         for file in self._files:
-            yield from ((file, key) for key in self.keys(file) if (file, key) not in self._seen)
+            yield from ((file, key) for key in self.keys(file) if (file, key) not in self.seen.arrays)
         for section, value in self._data.items():
-            yield from ((INDEX, path) for path in leaves(value, section) if path not in self._seen_data)
+            yield from ((INDEX, path) for path in leaves(value, section) if path not in self.seen.data)

@@ -7,13 +7,9 @@ import re
 import torch
 from torch import Tensor
 
-from model_server.minicpmo.joining import OVERLAP, Joiner
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.parity.report import Report
-from model_server.minicpmo.parity.vectors import INDEX, VectorSet
-from model_server.minicpmo.speech import Chooser, SpeechState
-from model_server.minicpmo.speech_ids import speech_ids
-from model_server.minicpmo.speech_sampling import (
+from model_server.minicpmo.network.speech import Chooser, SpeechState
+from model_server.minicpmo.network.speech_sampling import (
     LEAST_STEPS,
     argmax,
     drawing_codes,
@@ -22,8 +18,12 @@ from model_server.minicpmo.speech_sampling import (
     keep_top_p,
     temperatures,
 )
-from model_server.minicpmo.speech_state import visible_text
-from model_server.minicpmo.tokens import SpeechTokenizer
+from model_server.minicpmo.network.speech_state import visible_text
+from model_server.minicpmo.parity.report import Report
+from model_server.minicpmo.parity.vectors import INDEX, VectorSet
+from model_server.minicpmo.replies.joining import OVERLAP, Joiner
+from model_server.minicpmo.words.speech_ids import speech_ids
+from model_server.minicpmo.words.tokens import SpeechTokenizer
 
 LOGITS, MEL, SOUND, CACHE, PROBABILITY = 1e-3, 1e-3, 1e-4, 1e-4, 1e-6
 UNIT, RULES = "tts_unit.npz", "full_forced.npz"

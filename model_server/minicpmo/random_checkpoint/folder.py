@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from model_server.minicpmo.config import DvaeConfig, ModelConfig, VocosConfig
 from model_server.minicpmo.errors import ModelError
-from model_server.minicpmo.layout import UNUSED_SPEECH_ROWS, official_tensors
+from model_server.minicpmo.loading.layout import UNUSED_SPEECH_ROWS, official_tensors
 from model_server.minicpmo.random_checkpoint.values import RandomTensors
 from model_server.minicpmo.random_checkpoint.words import write_speech_vocabulary, write_text_vocabulary
 

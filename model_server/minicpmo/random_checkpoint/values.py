@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model_server.minicpmo.config import ModelConfig
-from model_server.minicpmo.layout import Shape, official_tensors
+from model_server.minicpmo.loading.layout import Shape, official_tensors
 
 NORM_MARKS = ("norm", "resampler.ln_")
 EMBEDDINGS = ("embed_tokens", "emb_code", "emb_text", "resampler.query")

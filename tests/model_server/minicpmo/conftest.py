@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_server.minicpmo.checkpoint import Tensors, load, read_config
 from model_server.minicpmo.config import ModelConfig
+from model_server.minicpmo.loading.checkpoint import Tensors, load, read_config
 from model_server.minicpmo.model import MiniCPMO
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"

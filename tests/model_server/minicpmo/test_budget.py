@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model_server.minicpmo import budget, checkpoint
 from model_server.minicpmo.config import ModelConfig
-from model_server.minicpmo.devices import Placement
 from model_server.minicpmo.errors import DoesNotFit
+from model_server.minicpmo.loading import budget, checkpoint
+from model_server.minicpmo.loading.devices import Placement
 from model_server.minicpmo.random_checkpoint import SIZES
 
 OFFICIAL = ModelConfig()

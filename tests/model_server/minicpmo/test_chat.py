@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from model_server import chat
-from model_server.minicpmo import chat_command, one_shot, reply
+from model_server.minicpmo import chat_command, one_shot
 from model_server.minicpmo.chat import Chat, ChatSettings, sampling
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.media_files import (
+from model_server.minicpmo.inputs.media_files import (
     default_voice,
     read_picture,
     read_sound,
@@ -28,8 +28,9 @@ from model_server.minicpmo.media_files import (
     write_sound,
 )
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.prompts import UNIT, system_content
-from model_server.minicpmo.segment import Piece
+from model_server.minicpmo.replies import reply
+from model_server.minicpmo.replies.segment import Piece
+from model_server.minicpmo.words.prompts import UNIT, system_content
 
 SHORT = ["--max-tokens", "6", "--seed", "1", "--devices", "cpu"]
 

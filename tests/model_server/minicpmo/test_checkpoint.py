@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model_server.minicpmo import assembly, checkpoint, hub, language, layout
-from model_server.minicpmo.checkpoint import Progress, Tensors
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.errors import CheckpointError, DeviceError
+from model_server.minicpmo.loading import assembly, checkpoint, hub, layout
+from model_server.minicpmo.loading.checkpoint import Progress, Tensors
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network import language
+from model_server.minicpmo.network.weights import Recipe, as_is
 from model_server.minicpmo.random_checkpoint import SIZES, write
-from model_server.minicpmo.weights import Recipe, as_is
 
 SHARD = "model-00002-of-00003.safetensors"
 NORM = "llm.model.norm.weight"

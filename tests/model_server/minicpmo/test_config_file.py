@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from model_server.minicpmo import config_file
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.errors import CheckpointError
+from model_server.minicpmo.loading import config_file
 from model_server.minicpmo.random_checkpoint import SIZES
 from model_server.minicpmo.random_checkpoint.folder import config_json, preprocessor_json
 

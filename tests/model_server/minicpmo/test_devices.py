@@ -10,12 +10,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import model_server.minicpmo
-from model_server.minicpmo import assembly, checkpoint, devices
-from model_server.minicpmo.devices import Memory, Placement, number_format, parse, place
 from model_server.minicpmo.errors import DeviceError, DoesNotFit
-from model_server.minicpmo.language import Language, Layer
+from model_server.minicpmo.inputs.pictures import PictureSlice
+from model_server.minicpmo.loading import assembly, checkpoint, devices
+from model_server.minicpmo.loading.devices import Memory, Placement, number_format, parse, place
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.pictures import PictureSlice
+from model_server.minicpmo.network.language import Language, Layer
 from model_server.minicpmo.random_checkpoint import SIZES
 
 CPU = torch.device("cpu")

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model_server.minicpmo.assembly import fill
-from model_server.minicpmo.checkpoint import Tensors
 from model_server.minicpmo.config import ModelConfig
-from model_server.minicpmo.dvae import Dvae, code_features, code_vectors, recipes
 from model_server.minicpmo.errors import InputError
+from model_server.minicpmo.loading.assembly import fill
+from model_server.minicpmo.loading.checkpoint import Tensors
+from model_server.minicpmo.network.dvae import Dvae, code_features, code_vectors, recipes
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from model_server.minicpmo import hub
 from model_server.minicpmo.errors import CheckpointError
+from model_server.minicpmo.loading import hub
 
 
 class Downloader:

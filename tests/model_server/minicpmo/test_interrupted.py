@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.generation import ROUND
-from model_server.minicpmo.language import Language
-from model_server.minicpmo.layers import KVCache
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.sampling import TextSampling
-from model_server.minicpmo.segment import Piece, Voice
+from model_server.minicpmo.network.language import Language
+from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.sampling import TextSampling
+from model_server.minicpmo.network.speech_sampling import argmax
+from model_server.minicpmo.replies.generation import ROUND
+from model_server.minicpmo.replies.segment import Piece, Voice
 from model_server.minicpmo.session import Session
-from model_server.minicpmo.speech_sampling import argmax
 
 OPENING = "<|im_start|>assistant\n<|spk_bos|><|spk|><|spk_eos|><|tts_bos|>"
 USER = r"<\|im_start\|>user\n[^<]*<\|im_end\|>\n"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.joining import Joiner
+from model_server.minicpmo.replies.joining import Joiner
 
 
 def test_two_pieces_by_hand() -> None:

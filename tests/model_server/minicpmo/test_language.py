@@ -9,9 +9,9 @@ from transformers import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RotaryEmbedding
 
 from model_server.minicpmo.config import LanguageConfig
-from model_server.minicpmo.language import Language, Layer, causal
-from model_server.minicpmo.layers import KVCache, RMSNorm, rotary_table, rotate
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.language import Language, Layer, causal
+from model_server.minicpmo.network.layers import KVCache, RMSNorm, rotary_table, rotate
 
 OFFICIAL = LanguageConfig(num_layers=1, vocab_size=8)
 
@@ -33,8 +33,10 @@ def theirs(config: LanguageConfig) -> Qwen2Config:
 def fill(ours: Layer, other: Qwen2DecoderLayer) -> None:
     """The same random weights for both."""
     for parameter in other.parameters():
-        scale = 1.0 if parameter.dim() == 1 else parameter.shape[1] ** -0.5
-        nn.init.normal_(parameter, 1.0 if parameter.dim() == 1 else 0.0, 0.1 if parameter.dim() == 1 else scale)
+        if parameter.dim() == 1:
+            nn.init.normal_(parameter, 1.0, 0.1)
+        else:
+            nn.init.uniform_(parameter, -1, 1).mul_(parameter.shape[1] ** -0.5)
     attention, mlp = other.self_attn, other.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     assert ours.attention.qkv.bias is not None

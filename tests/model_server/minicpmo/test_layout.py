@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from model_server.minicpmo import dvae, language, layout, resampler, speech, vision, vocos, whisper
-from model_server.minicpmo.checkpoint import Tensors
 from model_server.minicpmo.config import ModelConfig, VisionConfig
+from model_server.minicpmo.loading import layout
+from model_server.minicpmo.loading.checkpoint import Tensors
+from model_server.minicpmo.network import dvae, language, resampler, speech, vision, vocos, whisper
 
 OFFICIAL = ModelConfig()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers.models.whisper.feature_extraction_whisper import WhisperFeatureExtractor
 
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.mel import embedding_count, frame_count, log_mel, mel_filters, split_clip
+from model_server.minicpmo.inputs.mel import embedding_count, frame_count, log_mel, mel_filters, split_clip
 
 Clip = npt.NDArray[np.float32]
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from model_server.minicpmo.number_reading import read_numbers
-from model_server.minicpmo.numbers_in_words import SpokenLanguage, cardinal, decade, number, ordinal, read_digits, year
+from model_server.minicpmo.words.number_reading import read_numbers
+from model_server.minicpmo.words.numbers_in_words import (
+    SpokenLanguage,
+    cardinal,
+    decade,
+    number,
+    ordinal,
+    read_digits,
+    year,
+)
 
 
 @pytest.mark.parametrize(

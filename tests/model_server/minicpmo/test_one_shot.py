@@ -9,15 +9,15 @@ from PIL import Image
 
 from model_server.minicpmo import one_shot
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.mel import MAX_SAMPLES
+from model_server.minicpmo.inputs.mel import MAX_SAMPLES
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.sampling import TextSampling
+from model_server.minicpmo.network.speech_sampling import argmax
 from model_server.minicpmo.one_shot import LIKELIEST, Message, merged, read, template, whole
 from model_server.minicpmo.parity import chatting
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import VectorSet
-from model_server.minicpmo.sampling import TextSampling
-from model_server.minicpmo.segment import SpeechTrace, Voice
-from model_server.minicpmo.speech_sampling import argmax
+from model_server.minicpmo.replies.segment import SpeechTrace, Voice
 
 
 def clip(samples: int) -> np.ndarray:  # type: ignore[type-arg]

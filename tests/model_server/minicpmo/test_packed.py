@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_server.minicpmo.checkpoint import load
-from model_server.minicpmo.layers import Linear
+from model_server.minicpmo.loading.checkpoint import load
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.packed import PackedLinear, pack, worthwhile
-from model_server.minicpmo.sampling import TextSampling
+from model_server.minicpmo.network.layers import Linear
+from model_server.minicpmo.network.packed import PackedLinear, pack, worthwhile
+from model_server.minicpmo.network.sampling import TextSampling
 from model_server.minicpmo.session import Session
 
 

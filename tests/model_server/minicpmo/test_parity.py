@@ -21,7 +21,7 @@ FILES = sorted(file.name for file in (VECTORS / "vectors").glob("*"))
 
 @pytest.fixture(scope="module")
 def proof() -> Report:
-    return prove(VECTORS)
+    return prove(VECTORS, jobs=2)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -51,7 +51,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["parity", *arguments])
+    monkeypatch.setattr(sys, "argv", ["parity", "--jobs", "1", *arguments])
     return command.main()
 
 

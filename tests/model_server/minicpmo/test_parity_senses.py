@@ -8,16 +8,16 @@ from typing import Any, cast
 import pytest
 import torch
 
-from model_server.minicpmo import positions, resampler, vision, whisper
-from model_server.minicpmo.checkpoint import Tensors, fill
 from model_server.minicpmo.config import ModelConfig
+from model_server.minicpmo.loading.checkpoint import Tensors, fill
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network import positions, resampler, vision, whisper
+from model_server.minicpmo.network.resampler import Resampler
+from model_server.minicpmo.network.vision import Vision
+from model_server.minicpmo.network.whisper import AudioEncoder
 from model_server.minicpmo.parity import hearing, pictures, seeing
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import VectorSet
-from model_server.minicpmo.resampler import Resampler
-from model_server.minicpmo.vision import Vision
-from model_server.minicpmo.whisper import AudioEncoder
 
 Check = Callable[[VectorSet, Report, MiniCPMO], None]
 FILES = ("image.npz", "mel.npz", "vision.npz", "audio_encoder.npz")

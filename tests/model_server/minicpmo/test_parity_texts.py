@@ -13,7 +13,7 @@ from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.parity import texts
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import VectorSet
-from model_server.minicpmo.tokens import SpeechTokenizer, TextTokenizer
+from model_server.minicpmo.words.tokens import SpeechTokenizer, TextTokenizer
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from model_server.minicpmo import dvae, speech, vocos
-from model_server.minicpmo.assembly import fill
-from model_server.minicpmo.checkpoint import Tensors
 from model_server.minicpmo.config import ModelConfig
+from model_server.minicpmo.loading.assembly import fill
+from model_server.minicpmo.loading.checkpoint import Tensors
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network import dvae, speech, vocos
 from model_server.minicpmo.parity import voice
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import VectorSet
-from model_server.minicpmo.speech_ids import speech_ids
-from model_server.minicpmo.tokens import SpeechTokenizer
+from model_server.minicpmo.words.speech_ids import speech_ids
+from model_server.minicpmo.words.tokens import SpeechTokenizer
 
 
 @pytest.fixture(scope="module")

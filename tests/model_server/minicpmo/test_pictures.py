@@ -9,7 +9,15 @@ from PIL import Image
 
 from model_server.minicpmo.config import PictureConfig
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.pictures import MAX_PATCHES, SlicedPicture, best_size, choose_grid, plan, slice_picture, snap
+from model_server.minicpmo.inputs.pictures import (
+    MAX_PATCHES,
+    SlicedPicture,
+    best_size,
+    choose_grid,
+    plan,
+    slice_picture,
+    snap,
+)
 
 CONFIG = PictureConfig()
 

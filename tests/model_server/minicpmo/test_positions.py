@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from model_server.minicpmo.positions import ONE_LOWER, axis_sines, buckets, position_ids, rounded_buckets, sines
+from model_server.minicpmo.network.positions import ONE_LOWER, axis_sines, buckets, position_ids, rounded_buckets, sines
 
 CPU = torch.device("cpu")
 UP_TO_70 = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.prompts import UNIT, checked_text, clip_fillers, picture_fillers, system_content
+from model_server.minicpmo.words.prompts import UNIT, checked_text, clip_fillers, picture_fillers, system_content
 
 VOICE = np.zeros(16000, np.float32)
 

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.minicpmo import checkpoint, quantize
 from model_server.minicpmo.errors import DeviceError
-from model_server.minicpmo.layers import Linear, laid_out
+from model_server.minicpmo.loading import checkpoint, quantize
+from model_server.minicpmo.loading.quantize import Int4Linear, Int8Linear
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.quantize import Int4Linear, Int8Linear
+from model_server.minicpmo.network.layers import Linear, laid_out
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,6 @@ import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from model_server.minicpmo import checkpoint, layout
-from model_server.minicpmo.behaviour import DEFAULT, PARITY, Behaviour
 from model_server.minicpmo.config import (
     AudioConfig,
     DvaeConfig,
@@ -24,11 +22,13 @@ from model_server.minicpmo.config import (
     VocosConfig,
 )
 from model_server.minicpmo.errors import ModelError
+from model_server.minicpmo.loading import checkpoint, layout
+from model_server.minicpmo.network.sampling import TextSampling
 from model_server.minicpmo.random_checkpoint import SIZES, RandomTensors, __main__, write, write_descriptions
 from model_server.minicpmo.random_checkpoint.words import SPECIALS, write_speech_vocabulary, write_text_vocabulary
-from model_server.minicpmo.sampling import TextSampling
+from model_server.minicpmo.replies.behaviour import DEFAULT, PARITY, Behaviour
 from model_server.minicpmo.session import Session
-from model_server.minicpmo.tokens import TOKEN_STRINGS, TextTokenizer
+from model_server.minicpmo.words.tokens import TOKEN_STRINGS, TextTokenizer
 
 ODD = ModelConfig(
     language=LanguageConfig(427, hidden_size=256, intermediate_size=72, num_layers=1, num_heads=2, num_kv_heads=1),

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model_server.minicpmo.checkpoint import Tensors, fill
 from model_server.minicpmo.config import ModelConfig, ResamplerConfig
-from model_server.minicpmo.positions import sines
-from model_server.minicpmo.resampler import Resampler, recipes
+from model_server.minicpmo.loading.checkpoint import Tensors, fill
+from model_server.minicpmo.network.positions import sines
+from model_server.minicpmo.network.resampler import Resampler, recipes
 
 
 @pytest.fixture(scope="module")

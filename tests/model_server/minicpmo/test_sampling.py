@@ -12,7 +12,7 @@ from transformers.generation.logits_process import (
 )
 
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.sampling import (
+from model_server.minicpmo.network.sampling import (
     TextSampling,
     distribution,
     drawing,

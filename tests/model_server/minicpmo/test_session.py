@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from model_server.minicpmo.behaviour import DEFAULT, PARITY
 from model_server.minicpmo.errors import InputError, ModelError, OrderError
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.prompts import UNIT, Clip
-from model_server.minicpmo.sampling import TextSampling
+from model_server.minicpmo.network.sampling import TextSampling
+from model_server.minicpmo.replies.behaviour import DEFAULT, PARITY
 from model_server.minicpmo.session import Session
+from model_server.minicpmo.words.prompts import UNIT, Clip
 
 SECOND: Clip = np.sin(np.arange(16000, dtype=np.float32) / 20) * np.float32(0.2)
 PICTURE = Image.new("RGB", (64, 48), "teal")

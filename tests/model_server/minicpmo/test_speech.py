@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
-from model_server.minicpmo.assembly import fill
-from model_server.minicpmo.checkpoint import Tensors
 from model_server.minicpmo.config import ModelConfig, SpeechConfig
 from model_server.minicpmo.errors import InputError, OrderError
-from model_server.minicpmo.speech import Layer, Speech, folded, recipes
-from model_server.minicpmo.speech_sampling import Chooser, argmax
-from model_server.minicpmo.speech_state import SpeechState, visible_text
+from model_server.minicpmo.loading.assembly import fill
+from model_server.minicpmo.loading.checkpoint import Tensors
+from model_server.minicpmo.network.speech import Layer, Speech, folded, recipes
+from model_server.minicpmo.network.speech_sampling import Chooser, argmax
+from model_server.minicpmo.network.speech_state import SpeechState, visible_text
 
 SMALL = SpeechConfig(
     llm_size=24,

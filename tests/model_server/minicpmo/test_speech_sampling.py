@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsWarper
 
 from model_server.minicpmo.config import SpeechConfig
-from model_server.minicpmo.speech_sampling import (
+from model_server.minicpmo.network.speech_sampling import (
     argmax,
     drawing_codes,
     frame_probabilities,

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_server.minicpmo.errors import ModelError
-from model_server.minicpmo.rounds import EmptyRound, RoundText, hold_back
-from model_server.minicpmo.spoken_text import OfficialText, PlainText, detect_language, sentence_end, split_point
-from model_server.minicpmo.text_units import MOST, Units
-from model_server.minicpmo.tokens import TextTokenizer
+from model_server.minicpmo.words.rounds import EmptyRound, RoundText, hold_back
+from model_server.minicpmo.words.spoken_text import OfficialText, PlainText, detect_language, sentence_end, split_point
+from model_server.minicpmo.words.text_units import MOST, Units
+from model_server.minicpmo.words.tokens import TextTokenizer
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import pytest
 
 from model_server import chat
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.prompts import Language
-from model_server.minicpmo.tasks import TASKS, asked, task
+from model_server.minicpmo.words.prompts import Language
+from model_server.minicpmo.words.tasks import TASKS, asked, task
 
 CLIP = np.zeros(16000, np.float32)
 

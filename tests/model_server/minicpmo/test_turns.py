@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from model_server.minicpmo.prompts import GENERATION_PROMPT, REPLY_START
-from model_server.minicpmo.turns import OfficialTurns, Turns, WholeTurns
+from model_server.minicpmo.words.prompts import GENERATION_PROMPT, REPLY_START
+from model_server.minicpmo.words.turns import OfficialTurns, Turns, WholeTurns
 
 USER, END, CUT = "<|im_start|>user\n", "<|im_end|>\n", "<|tts_eos|><|im_end|>\n"
 

@@ -6,10 +6,10 @@ from torch import Tensor
 from transformers.models.siglip.configuration_siglip import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
-from model_server.minicpmo.checkpoint import Tensors, fill
 from model_server.minicpmo.config import ModelConfig, VisionConfig
-from model_server.minicpmo.pictures import PictureSlice
-from model_server.minicpmo.vision import Layer, Vision, recipes, same_shapes
+from model_server.minicpmo.inputs.pictures import PictureSlice
+from model_server.minicpmo.loading.checkpoint import Tensors, fill
+from model_server.minicpmo.network.vision import Layer, Vision, recipes, same_shapes
 
 
 class Given:

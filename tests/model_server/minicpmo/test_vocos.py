@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from model_server.minicpmo.assembly import fill
-from model_server.minicpmo.checkpoint import Tensors
 from model_server.minicpmo.config import ModelConfig, VocosConfig
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.vocos import Vocos, recipes
+from model_server.minicpmo.loading.assembly import fill
+from model_server.minicpmo.loading.checkpoint import Tensors
+from model_server.minicpmo.network.vocos import Vocos, recipes
 
 
 @pytest.fixture(scope="module")

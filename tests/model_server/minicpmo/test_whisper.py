@@ -6,11 +6,11 @@ from torch import Tensor
 from transformers.models.whisper.configuration_whisper import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
-from model_server.minicpmo.checkpoint import Tensors, fill
 from model_server.minicpmo.config import AudioConfig, ModelConfig
 from model_server.minicpmo.errors import InputError
-from model_server.minicpmo.layers import KVCache
-from model_server.minicpmo.whisper import AudioEncoder, Layer, block_mask, recipes
+from model_server.minicpmo.loading.checkpoint import Tensors, fill
+from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.whisper import AudioEncoder, Layer, block_mask, recipes
 
 SMALL = AudioConfig(
     hidden_size=16, intermediate_size=32, num_layers=2, num_heads=2, num_mel_bins=5, max_positions=120, output_size=12

@@ -1,0 +1,1 @@
+"""What is seen and heard, made ready for the encoders."""
