@@ -82,7 +82,7 @@ def opus_packets(samples: Samples, *, bit_rate: int = 32_000, options: dict[str,
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, av.AudioCodecContext)
     encoder.bit_rate, encoder.sample_rate = bit_rate, 48_000
-    encoder.format, encoder.layout = "s16", "mono"  # type: ignore[assignment]
+    encoder.format, encoder.layout = "s16", "mono"
     encoder.options = options or {"application": "voip"}
     packets: list[bytes] = []
     for start in range(0, len(samples) - 959, 960):

@@ -9,7 +9,7 @@ import pytest
 
 from realtime.events import PlaybackAck
 from realtime.frames import AudioMessage
-from tests.bench.floor import picture, table
+from tests.bench.floor import picture, playing, table
 from tests.bench.floor.conditions import Condition, UnknownCondition, parse
 from tests.bench.floor.page import STEP_S, Page
 from tests.bench.floor.people import somebody
@@ -199,3 +199,10 @@ def test_the_picture_is_xml_and_shows_every_point() -> None:
     drawn = picture.draw([picture.Point("200", 300, 0.9), picture.Point("900", 1_000, 0.1)], [])
     labels = [element.text for element in ElementTree.fromstring(drawn).iter() if element.text]
     assert {"200", "900", "Moshi", "gpt-realtime"} <= set(labels)
+
+
+def test_calls_played_side_by_side_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playing, "calls_of", lambda condition, quick: 2)
+    names = ["overlap.words.noise20"]
+    together = playing.play_all(names, seed=3, quick=True, jobs=2)
+    assert together == playing.play_all(names, seed=3, quick=True, jobs=1)

@@ -1,0 +1,61 @@
+"""All calls of a run, in processes side by side."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import structlog
+
+from tests.bench.floor.conditions import Condition, parse
+from tests.bench.floor.scenarios import play
+from tests.bench.floor.verdicts import Figures
+
+CALLS = {"pauses": 26, "words": 80, "backchannels": 60, "interruptions": 80, "noises": 60, "alone": 10}
+JUDGED_ECHO_CALLS = 20
+"""Ten minutes of the assistant at the echo that is judged."""
+
+SWEEP_CALLS = 12
+
+Task = tuple[str, int, int]
+"""A condition's name, the seed, the call's number."""
+
+
+def calls_of(condition: Condition, quick: bool) -> int:
+    """How many calls are played."""
+    if condition.silence_ms is not None or condition.eagerness != "auto":
+        return SWEEP_CALLS // 4 if quick else SWEEP_CALLS
+    calls = JUDGED_ECHO_CALLS if condition.scenario == "alone" and condition.echo_db == 10 else CALLS[_kind(condition)]
+    return calls // 5 if quick else calls
+
+
+def _kind(condition: Condition) -> str:
+    return condition.what or condition.scenario
+
+
+def play_task(task: Task) -> tuple[str, Figures]:
+    """One call, in whatever process."""
+    name, seed, index = task
+    return name, play(parse(name), seed, index)
+
+
+def quiet() -> None:
+    """The gateway's own log has no place here."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+def play_all(names: Iterable[str], seed: int, quick: bool, jobs: int) -> dict[str, list[Figures]]:
+    """Every call of these conditions, by the condition's name."""
+    tasks = [(name, seed, index) for name in names for index in range(calls_of(parse(name), quick))]
+    figures: dict[str, list[Figures]] = {}
+    if jobs == 1:
+        quiet()
+        for name, found in map(play_task, tasks):
+            figures.setdefault(name, []).append(found)
+        return figures
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=quiet) as pool:
+        for name, found in pool.map(play_task, tasks, chunksize=4):
+            figures.setdefault(name, []).append(found)
+    return figures
