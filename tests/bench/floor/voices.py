@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Literal
 
 import numpy as np
@@ -33,6 +35,8 @@ ESPEAK: dict[Split, tuple[str, ...]] = {
 }
 FLITE: dict[Split, tuple[str, ...]] = {"tuning": ("slt", "rms"), "unseen": ("awb", "kal")}
 
+_PROCESSES = get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
 _FRAME = HEARING_RATE // 100
 _TRIM_DB = 35.0
 _ACTIVE_DB = 25.0
@@ -73,9 +77,23 @@ def say(voice: Voice, text: str) -> Sound:
 
 
 def voiced(voice: Voice, text: str) -> Spoken:
-    """`text` as espeak-ng gives it, with the times of its words."""
+    """`text` as espeak-ng gives it, with the times of its words; the same samples whatever was said before.
+
+    espeak-ng's flutter goes on from one sentence to the next, so each is spoken by a process that never spoke.
+    """
     manner = Manner(voice.name, voice.words_per_minute, voice.pitch, voice.melody)
-    return Espeak(manner).speak(Speak(1, text))
+    receiver, sender = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=_speak, args=(sender, manner, text))
+    process.start()
+    sender.close()
+    said = receiver.recv()
+    process.join()
+    assert isinstance(said, Spoken)
+    return said
+
+
+def _speak(answer: Connection, manner: Manner, text: str) -> None:
+    answer.send(Espeak(manner).speak(Speak(1, text)))
 
 
 def normalised(sound: Sound) -> Sound:
