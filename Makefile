@@ -12,7 +12,7 @@ chat: .venv/model.done
 	@$(BIN)/python -m model_server.chat $(ARGS)
 
 test: .venv/dev.done
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 bench: .venv/dev.done
 	$(BIN)/python -m tests.bench $(ARGS)
