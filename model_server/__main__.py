@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from model_server.logs import configure_logs
 from model_server.registry import EngineSetupError, create_engine
-from model_server.serving import CannotListen, serve
+from model_server.serving import CannotListen, CannotServe, serve
 from model_server.settings import InvalidSettings, load_settings
 
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
         configure_logs(settings.log_level, settings.log_format)
         engine = create_engine(settings.engine, settings.engine_options)
         failure = serve(settings, engine)
-    except (InvalidSettings, EngineSetupError, CannotListen) as error:
+    except (InvalidSettings, EngineSetupError, CannotListen, CannotServe) as error:
         print(f"model server: {error}", file=sys.stderr)
         return 2
     if failure:

@@ -104,7 +104,11 @@ def _waits_for(app: Starlette) -> list[str]:
     host: SessionHost = app.state.host
     if host.draining:
         return ["the sessions to end: the server is going away"]
-    return [] if host.ready else [f"the engine {host.house.engine.capabilities.engine} to start"]
+    if host.ready:
+        return []
+    engine = host.house.engine
+    busy_with = f": {engine.waits_for}" if engine.waits_for else ""
+    return [f"the engine {engine.capabilities.engine} to start{busy_with}"]
 
 
 def _authorized(websocket: WebSocket, token: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
-from model_server.engine import ConfigRejected, EngineBusy, EngineSession, ItemRejected, Kept, Mark
+from model_server.engine import ConfigRejected, EngineBusy, EngineSession, ItemRejected, Kept, Mark, MarkGone
 from model_server.house import House
 from model_server.items import check_append, check_config, check_item, check_options
 from model_server.ledger import Ledger, RequestRefused, Step
@@ -65,6 +65,8 @@ class Conversation:
             self._refuse(request, "invalid_item", str(rejected))
         except ConfigRejected as rejected:
             self._refuse(request, "invalid_config", str(rejected))
+        except MarkGone as gone:
+            self._refuse(request, "unknown_response" if isinstance(request, Cancel) else "mark_gone", str(gone))
 
     async def cut_lost_response(self, heard: Played | None) -> Cancelled | None:
         """End the response that ran when the socket was lost, where the person stopped hearing it."""
@@ -145,7 +147,8 @@ class Conversation:
         ms = (self._house.clock() - began) * 1000
         self._house.metrics.prefill_ms.observe(ms)
         self._ledger.wrote_item(before)
-        self._line.send(Prefilled(seq=seq, kv_length=self._session.kv_length, ms=round(ms, 3)))
+        spare = self._house.engine.spare
+        self._line.send(Prefilled(seq=seq, kv_length=self._session.kv_length, ms=round(ms, 3), spare=spare))
         self.tell_evicted()
 
     # Speaking and undoing -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ An `Engine` serves many sessions; all state of a call is in its `EngineSession`.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -33,12 +34,20 @@ class ItemRejected(EngineError):
     """An item the engine cannot take; the message names the limit, what came, and what to do."""
 
 
+class MarkGone(EngineError):
+    """The context has let go of what a mark stood for; the message says so. Nothing changed."""
+
+
 class ConfigRejected(EngineError):
     """A setting out of range; the message names the field and the range."""
 
 
 class EngineFailed(EngineError):
     """The engine itself broke; the session cannot go on."""
+
+
+class EngineUnusable(EngineFailed):
+    """The engine can never start as it was asked to: the model, the device or the number format has to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class SpeechChunk:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptChunk:
-    """What the engine understood of the person's turn it now answers; at most one, before any text."""
+    """What the engine understood of the person's turn it now answers; at most one, before `Finished`."""
 
     text: str
 
@@ -150,7 +159,10 @@ class EngineSession(ABC):
 
     @abstractmethod
     async def rollback(self, mark: Mark) -> None:
-        """Return to `mark`, exactly: the next 50 outputs equal those of a session that never went further."""
+        """Return to `mark`, exactly: the next 50 outputs equal those of a session that never went further.
+
+        Raises `MarkGone` where the context has let go of what was there (as `keep_heard` does).
+        """
 
     @abstractmethod
     def streaming_generate(self, options: GenerateOptions) -> AsyncGenerator[Chunk, None]:
@@ -168,6 +180,9 @@ class EngineSession(ABC):
         turn stays open. `keep_ms` is at most the speech that was given, or any time for a reply given to its end.
         Returns what stays of the reply.
         """
+
+    def heard(self, ms: int) -> None:  # noqa: B027 most engines need no hint
+        """The person has heard `ms` of the response under way, so that whose speech runs dry first is served first."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -194,11 +209,26 @@ class Engine(ABC):
     @property
     @abstractmethod
     def max_sessions(self) -> int:
-        """How many sessions fit at once, known before one is admitted."""
+        """How many sessions fit at once, known before one is admitted; until `start` returns, the most there can be."""
+
+    @property
+    def spare(self) -> bool:
+        """Whether there is room now for work that may be for nothing, at no cost to any session: cheap to ask."""
+        return False
+
+    @property
+    def waits_for(self) -> str:
+        """What `start` is busy with, in words for an operator; empty where that is nothing special."""
+        return ""
+
+    async def broken(self) -> str:
+        """Return, in words, why the engine can serve nobody any more, as soon as it cannot. Most never return."""
+        await asyncio.Event().wait()
+        return ""
 
     @abstractmethod
     async def start(self) -> None:
-        """Load and warm up; the server is unready until this returns. Raises `EngineFailed`."""
+        """Load and warm up; the server is unready until this returns. Raises `EngineFailed`, `EngineUnusable`."""
 
     @abstractmethod
     async def open_session(self, session_id: str, config: SessionConfig) -> EngineSession:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 from itertools import count
 
 import structlog
+from msgspec import structs
 
 from model_server.house import House
 from model_server.outbox import Outbox
@@ -67,6 +69,7 @@ class SessionHost:
     def __init__(self, house: House, limits: TableLimits) -> None:
         self.house = house
         self.table = SessionTable(limits, lambda: secrets.token_urlsafe(24))
+        self._most_sessions = house.limits.max_sessions
         self.ready = False
         self.draining = False
         self._numbers = count(1)
@@ -74,6 +77,8 @@ class SessionHost:
         self._runners: dict[str, SessionRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.starting: asyncio.Task[None] | None = None
+        self.watching: asyncio.Task[str] | None = None
+        """Runs while the engine works; its result is why it does not any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -101,9 +106,10 @@ class SessionHost:
         await self.emptied()
         if self._timer is not None:
             self._timer.cancel()
-        if self.starting is not None:
-            self.starting.cancel()
-            await asyncio.gather(self.starting, return_exceptions=True)
+        for task in (self.starting, self.watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self.house.engine.aclose()
 
     def tick(self) -> None:
@@ -157,6 +163,7 @@ class SessionHost:
             self._apply(Refuse(number, "protocol_mismatch", message))
             return
         socket.opening = request
+        self._note_capacity()
         self._handle(OpenAsked(number, socket.session_id, request.resume, request.wait))
 
     # The table's effects --------------------------------------------------------------------------------------------
@@ -238,8 +245,29 @@ class SessionHost:
             log.error("engine_start_failed", error=type(error).__name__)
             raise
         self.ready = True
+        self.watching = asyncio.create_task(self._watch_engine(), name="engine watch")
         log.info("engine_ready", engine=self.house.engine.capabilities.engine)
-        self._handle(EngineReady())
+        self._note_capacity()
+
+    async def _watch_engine(self) -> str:
+        """Wait until the engine breaks; then nobody is let in, and every session ends with the reason."""
+        reason = await self.house.engine.broken()
+        log.error("engine_broken", reason=reason)
+        self.ready = False
+        ending = Ending("engine_failed", f"the engine failed: {reason}", error="engine_failed", code=1011)
+        self.drain(0.0)
+        for runner in list(self._runners.values()):
+            runner.end(ending)  # Before what draining would have said.
+        return reason
+
+    def _note_capacity(self) -> None:
+        """An engine knows what fits when it has loaded, and better once it has measured."""
+        if not self.ready:
+            return
+        engine, limits = self.house.engine, self.house.limits
+        places = min(self._most_sessions, engine.max_sessions)
+        self.house = replace(self.house, limits=structs.replace(limits, max_sessions=places, context=engine.context))
+        self._handle(EngineReady(places))
 
     def _set_timer(self) -> None:
         if self._timer is not None:

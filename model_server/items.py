@@ -12,6 +12,8 @@ from model_server.protocol import (
     MAX_PICTURE_BYTES,
     MAX_PICTURES_PER_UNIT,
     MAX_TEXT_CHARS,
+    MAX_VOICE_CLIP_SAMPLES,
+    MIN_VOICE_CLIP_SAMPLES,
     SHORTEST_UNIT_SAMPLES,
     UNIT_MULTIPLE,
     UNIT_SAMPLES,
@@ -26,6 +28,17 @@ from model_server.protocol import (
 )
 
 JPEG_START = b"\xff\xd8\xff"
+
+SAMPLING_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0.01, 2),
+    "top_p": (0.0001, 1),
+    "top_k": (1, 1_000_000),
+    "repetition_penalty": (0.5, 2),
+    "max_response_tokens": (1, 4096),
+}
+"""What a session may ask of the draws of its text."""
+
+MAX_SEED = 2**63 - 1
 
 
 def check_item(item: Item, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
@@ -73,6 +86,37 @@ def check_config(config: SessionConfig, capabilities: Capabilities) -> None:
     ):
         if value not in known:
             raise ConfigRejected(f"config.{field} is one of {', '.join(known)} with this engine, got {value[:40]!r}")
+    for field, value, known in (
+        ("task", config.task, capabilities.tasks),
+        ("voice", config.voice, capabilities.voices),
+    ):
+        if value and value not in known:
+            offered = f"is one of {', '.join(known)}" if known else "is empty"
+            raise ConfigRejected(f"config.{field} {offered} with this engine, got {value[:40]!r}")
+    _check_voice_clip(config.voice_clip, capabilities)
+    _check_draws(config)
+
+
+def _check_voice_clip(clip: bytes, capabilities: Capabilities) -> None:
+    samples, odd = divmod(len(clip), 2)
+    if not clip:
+        return
+    if not capabilities.voice_clips:
+        raise ConfigRejected("config.voice_clip is empty with this engine: it does not imitate voices")
+    if odd or not MIN_VOICE_CLIP_SAMPLES <= samples <= MAX_VOICE_CLIP_SAMPLES:
+        raise ConfigRejected(f"config.voice_clip is 1 to 30 s of PCM16 at 16 kHz, got {len(clip)} bytes")
+    if not clip.strip(b"\0"):
+        raise ConfigRejected("config.voice_clip is a voice, got silence: record it again")
+
+
+def _check_draws(config: SessionConfig) -> None:
+    if config.seed is not None and not 0 <= config.seed <= MAX_SEED:
+        raise ConfigRejected(f"config.seed is 0 to {MAX_SEED}, got {config.seed}")
+    for field, (least, most) in SAMPLING_RANGES.items():
+        value = getattr(config, field)
+        likeliest = field == "temperature" and value == 0
+        if value is not None and not likeliest and not least <= value <= most:
+            raise ConfigRejected(f"config.{field} is {least:g} to {most:g}, got {value:g}")
 
 
 def _check_audio(unit: Unit) -> None:

@@ -23,6 +23,10 @@ SPEECH_RATE = 24_000
 UNIT_SAMPLES = 16_000
 """Samples of one full unit: exactly one second."""
 
+MIN_VOICE_CLIP_SAMPLES = 16_000
+MAX_VOICE_CLIP_SAMPLES = 30 * 16_000
+"""Length of a clip whose voice is imitated: 1 to 30 s."""
+
 SHORTEST_UNIT_SAMPLES = 3_200
 """Samples of the shortest unit that may end a turn (200 ms)."""
 
@@ -54,7 +58,12 @@ class Message(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True
 class SessionConfig(Message, tag="config"):
     """Settings of one session; they belong to the session, never to the engine.
 
-    `seed` fixes every draw of the session. `speech=False` asks for text only.
+    `seed` fixes every draw of the session. `speech=False` asks for text only. `instructions` are the persona; `task` is
+    one of `Capabilities.tasks`, what to do with each turn. `voice` is one of `Capabilities.voices`, the engine's own
+    where empty; `voice_clip` goes before it: 1 to 30 s of a voice to speak with, PCM16 LE mono 16 kHz. `picture_detail`
+    `low` looks at every picture once, `high` cuts the last of a turn and what is shown into slices. The rest is how
+    text is drawn, as the engine likes where it is None: `temperature` 0.01 to 2 (0: the likeliest), `top_p` 0.0001 to
+    1, `top_k` 1 to 1 000 000, `repetition_penalty` 0.5 to 2, `max_response_tokens` 1 to 4096.
     """
 
     instructions: str = ""
@@ -63,6 +72,15 @@ class SessionConfig(Message, tag="config"):
     speech: bool = True
     transcribe: bool = True
     seed: int | None = None
+    task: str = ""
+    voice: str = ""
+    voice_clip: bytes = b""
+    picture_detail: Literal["high", "low"] = "high"
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    max_response_tokens: int | None = None
 
 
 class Limits(Message, tag="limits"):
@@ -83,7 +101,7 @@ class Capabilities(Message, tag="capabilities"):
     `turn_taking`: `turn_based` engines answer `busy` to units while they reply, `native` ones take every unit and start
     responses themselves. `scripted` engines are no network, and `notice` says so in words for the person.
     `greeting`: what to say (with `options.say`) when a call begins, if anything. `suggestions`: three to five sentences
-    worth trying.
+    worth trying. `voices`: names of voices to choose from; `voice_clips`: it speaks in the voice of a clip, too.
     """
 
     engine: str
@@ -100,6 +118,8 @@ class Capabilities(Message, tag="capabilities"):
     speech: bool = True
     word_marks: bool = False
     suggestions: tuple[str, ...] = ()
+    voices: tuple[str, ...] = ()
+    voice_clips: bool = False
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -280,11 +300,15 @@ class Updated(Message, tag="updated"):
 
 
 class Prefilled(Message, tag="prefilled"):
-    """Item `seq` is written, all of it. `ms` is the time that took."""
+    """Item `seq` is written, all of it. `ms` is the time that took.
+
+    `spare`: the engine has room for work that may be for nothing (`GenerateOptions.speculative`).
+    """
 
     seq: int
     kv_length: int
     ms: float
+    spare: bool = False
 
 
 class Busy(Message, tag="busy"):

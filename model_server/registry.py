@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from model_server.engine import Engine
@@ -43,9 +44,27 @@ def _demo(options: Mapping[str, str]) -> Engine:
     return DemoEngine(Path(script) if script else None)
 
 
+_NETWORK_LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "librosa"),
+    *("soundfile", "num2words", "huggingface_hub", "PIL"),
+)
+
+
+def _minicpmo(options: Mapping[str, str]) -> Engine:
+    for library in _NETWORK_LIBRARIES:
+        if find_spec(library) is None:
+            raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+    if not options.get("model"):
+        raise ValueError("model: expected a model folder or a hub id such as openbmb/MiniCPM-o-2_6, got none: --model")
+    from model_server.minicpmo.serving.engine import MiniCPMOEngine, ModelChoice
+
+    return MiniCPMOEngine(ModelChoice.of(options))
+
+
 _ENGINES: dict[str, tuple[Callable[[Mapping[str, str]], Engine], frozenset[str], str]] = {
     "demo": (_demo, frozenset({"script"}), "demo"),
     "echo": (_echo, frozenset(), ""),
+    "minicpmo": (_minicpmo, frozenset({"model", "devices", "dtype", "quantize"}), "model"),
     "native": (_native, frozenset(), ""),
 }
 """Name: how it is made, the options it takes, the extra it needs."""

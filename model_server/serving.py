@@ -19,7 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from model_server.app import create_app
-from model_server.engine import Engine
+from model_server.engine import Engine, EngineUnusable
 from model_server.host import SessionHost
 from model_server.protocol import MAX_MESSAGE_BYTES
 from model_server.settings import Settings
@@ -40,6 +40,8 @@ class ModelServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, host: SessionHost, drain_s: float, listener: socket.socket) -> None:
         super().__init__(config)
         self.failure = ""
+        self.unusable = False
+        """Whether it would fail again and again."""
         self._host = host
         self._drain_s = drain_s
         self._listener = listener
@@ -79,12 +81,30 @@ class ModelServer(uvicorn.Server):
     def _engine_started(self, starting: asyncio.Task[None]) -> None:
         error = None if starting.cancelled() else starting.exception()
         if error is not None:
-            self.failure = f"engine {self._host.house.engine.capabilities.engine}: {' '.join(str(error).split())}"
-            self.should_exit = True
+            self.unusable = isinstance(error, EngineUnusable)
+            self._fail(str(error))
+        elif self._host.watching is not None:
+            self._host.watching.add_done_callback(self._engine_broken)
+
+    def _engine_broken(self, watching: asyncio.Task[str]) -> None:
+        """End once the sessions were told: whoever started this process starts another."""
+        if not watching.cancelled():
+            self._fail(repr(watching.exception()) if watching.exception() else watching.result())
+
+    def _fail(self, why: str) -> None:
+        self.failure = f"engine {self._host.house.engine.capabilities.engine}: {' '.join(why.split())}"
+        self.end_soon(0.0)
+
+
+class CannotServe(Exception):
+    """The engine cannot start as it was asked to; one line says what to change."""
 
 
 def serve(settings: Settings, engine: Engine) -> str:
-    """Serve until a signal, or until standard input ends where that was asked for; returns why it failed, or ''."""
+    """Serve until a signal, or until standard input ends where that was asked for; returns why it failed, or ''.
+
+    Raises `CannotListen`, `CannotServe`.
+    """
     app = create_app(engine, settings.app_settings())
     config = _uvicorn_config(app, settings)
     listener = listen(settings.host, settings.port)
@@ -92,6 +112,8 @@ def serve(settings: Settings, engine: Engine) -> str:
     if settings.die_with_stdin:
         threading.Thread(target=_end_with_stdin, args=(server,), daemon=True, name="stdin").start()
     server.run(sockets=[listener])
+    if server.unusable:
+        raise CannotServe(server.failure)
     return server.failure
 
 

@@ -18,7 +18,9 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """The engine can take sessions."""
+    """The engine can take sessions: at most `max_sessions` at once (None: as many as the limits say)."""
+
+    max_sessions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class SessionTable:
         self._sessions: dict[str, _Session] = {}
         self._line: list[_Waiting] = []
         self._ready = False
+        self._slots = limits.max_sessions
         self._drain_at: float | None = None
         self._usual_s = FIRST_GUESS_S
 
@@ -232,6 +235,7 @@ class SessionTable:
         match event:
             case EngineReady():
                 self._ready = True
+                self._slots = min(self.limits.max_sessions, event.max_sessions or self.limits.max_sessions)
                 return self._admit_from_line(now)
             case OpenAsked():
                 return self._open(event, now)
@@ -258,7 +262,7 @@ class SessionTable:
             return self._resume(event, event.resume, now)
         if event.session_id in self._sessions or any(event.session_id == waiting.session_id for waiting in self._line):
             return [self._in_use(event.socket)]
-        if self._free_places():
+        if self._free_places() > 0:
             return [self._start(event.socket, event.session_id, now)]
         if event.wait and len(self._line) < self.limits.max_waiting:
             self._line.append(_Waiting(event.socket, event.session_id))
@@ -286,7 +290,7 @@ class SessionTable:
         if not self._ready:
             return Refuse(socket, "not_ready", "the engine is not ready yet: try again, or wait in line", 1.0)
         wait_s = self._wait_s(len(self._line) + 1)
-        return Refuse(socket, "server_full", f"all {self.limits.max_sessions} sessions are taken: try later", wait_s)
+        return Refuse(socket, "server_full", f"all {self._slots} sessions are taken: try later", wait_s)
 
     def _in_use(self, socket: int) -> Refuse:
         message = "this session id is in use: resume with the newest token, or open another id"
@@ -295,7 +299,7 @@ class SessionTable:
     # The waiting line -----------------------------------------------------------------------------------------------
 
     def _free_places(self) -> int:
-        return self.limits.max_sessions - len(self._sessions) if self._ready else 0
+        return self._slots - len(self._sessions) if self._ready else 0
 
     def _admit_from_line(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -311,7 +315,7 @@ class SessionTable:
         return TellPlace(self._line[number - 1].socket, number, self._wait_s(number))
 
     def _wait_s(self, place: int) -> float:
-        return round(self._usual_s * place / self.limits.max_sessions, 1)
+        return round(self._usual_s * place / self._slots, 1)
 
     # Life and end ---------------------------------------------------------------------------------------------------
 

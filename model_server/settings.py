@@ -43,8 +43,12 @@ class Settings(BaseSettings):
         extra="forbid",
     )
 
-    engine: str = Field(default="demo", description="what answers: demo, echo, native")
+    engine: str = Field(default="demo", description="what answers: demo, minicpmo, echo, native")
     script: Path | None = Field(default=None, description="script file of the engine demo")
+    model: str | None = Field(default=None, description="model folder or hub id of the engine minicpmo")
+    devices: str | None = Field(default=None, description="where its network runs: auto, cpu, mps, cuda:0,cuda:1")
+    dtype: str | None = Field(default=None, description="its numbers: auto, bfloat16, float16, float32")
+    quantize: str | None = Field(default=None, description="its weights: none, int8, int4")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8090, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     certificate: Path | None = Field(default=None, description="TLS certificate chain (PEM), for wss://")
@@ -82,7 +86,8 @@ class Settings(BaseSettings):
     @property
     def engine_options(self) -> dict[str, str]:
         """The options of the engine, as `registry.create_engine` takes them."""
-        return {} if self.script is None else {"script": str(self.script)}
+        given = {name: getattr(self, name) for name in ("script", "model", "devices", "dtype", "quantize")}
+        return {name: str(value) for name, value in given.items() if value is not None}
 
     def app_settings(self) -> AppSettings:
         """The part that the application needs."""

@@ -73,6 +73,7 @@ class Voice:
             self._house.metrics.played_ignored.inc()
             return
         self.running.heard(ms)
+        self._session.heard(self.running.played_ms)
         self._line.nudge()
 
     async def stop(self) -> None:

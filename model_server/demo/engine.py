@@ -69,6 +69,10 @@ class DemoEngine(Engine):
     def max_sessions(self) -> int:
         return self._max_sessions
 
+    @property
+    def spare(self) -> bool:
+        return self._house.ear.worker.idle and self._house.voice.worker.idle
+
     async def start(self) -> None:
         await self._house.start()
 

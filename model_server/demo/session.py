@@ -110,6 +110,8 @@ class DemoSession(EngineSession):
     async def rollback(self, mark: Mark) -> None:
         assert isinstance(mark, TalkMark)
         self._talk = mark.talk
+        # An answer that was taken back has used up what the ear had heard: it listens again before the turn ends.
+        self._house.ear.follow(self._name, self._talk.turn.pieces)
 
     async def streaming_generate(self, options: GenerateOptions) -> AsyncGenerator[Chunk, None]:
         if self._replying:
@@ -138,7 +140,7 @@ class DemoSession(EngineSession):
         said = self._said.get(before.talk)
         heard = said.heard(keep_ms) if said else None
         if heard is None:
-            self._talk = before.talk
+            await self.rollback(before)
             return Kept("")
         self._talk = before.talk.with_reply(heard)
         return Kept(heard.text, msgspec.msgpack.encode(heard))

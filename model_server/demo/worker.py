@@ -91,6 +91,11 @@ class Worker(Generic[AnswerT]):
         """Of the process that answers now."""
         return self._running.process.pid if self._running is not None else None
 
+    @property
+    def idle(self) -> bool:
+        """Whether it answers and owes nothing."""
+        return self._running is not None and not self._running.ended and not self._running.answers
+
     async def start(self) -> None:
         """Start the process, if none answers, and wait until it does. Raises `EngineFailed`."""
         if self._answering() is None:

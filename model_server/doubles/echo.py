@@ -150,6 +150,10 @@ class EchoEngine(Engine):
     def max_sessions(self) -> int:
         return MAX_SESSIONS
 
+    @property
+    def spare(self) -> bool:
+        return True
+
     async def start(self) -> None:
         return
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from model_server.minicpmo.errors import InputError
+from model_server.minicpmo.inputs.filling import filler_bounds, pour
 from model_server.minicpmo.inputs.mel import HOP, check_clip, embedding_count, log_mel, split_clip
 from model_server.minicpmo.inputs.pictures import SlicedPicture, slice_picture
 from model_server.minicpmo.model import MiniCPMO
@@ -26,7 +27,7 @@ from model_server.minicpmo.replies.behaviour import DEFAULT
 from model_server.minicpmo.replies.generation import ROUND, Reply, TextRounds
 from model_server.minicpmo.replies.reply import SpokenReply
 from model_server.minicpmo.replies.segment import CALL, MOST_FRAMES, Piece, Voice
-from model_server.minicpmo.session import filler_bounds, pour
+from model_server.minicpmo.replies.steps import run_alone
 from model_server.minicpmo.words.prompts import REPLY_START, Clip, Item, checked_text, clip_fillers, picture_fillers
 from model_server.minicpmo.words.rounds import decode_round
 from model_server.minicpmo.words.speech_ids import speech_ids
@@ -168,9 +169,9 @@ def answer(
     pieces: Generator[Piece]
     if speak:
         voice = Voice(drawing_codes(generator))
-        pieces = SpokenReply(model, voice, pulled, lambda: _speaker(reply), early=True).run()
+        pieces = run_alone(SpokenReply(model, voice, pulled, lambda: _speaker(reply), early=True).run())
     else:
-        pieces = (Piece(found.text, torch.zeros(0)) for found in pulled if found.text)
+        pieces = (Piece(found.text, torch.zeros(0)) for found in run_alone(pulled) if found.text)
     # Inference mode must not leak into the code that pulls.
     while True:
         with torch.inference_mode():
@@ -198,7 +199,7 @@ def whole(
     generator = seeded(seed)
     choose = choose or drawing(options, generator)
     rounds = TextRounds(model.language, model.tokenizer, TO_THE_TERMINATOR, options, choose)
-    for _ in rounds.run(*_written(model, prompt)):
+    for _ in run_alone(rounds.run(*_written(model, prompt))):
         pass
     text = decode_round(model.tokenizer, rounds.reply.ids[: options.max_new_tokens]).partition(SPEECH_END)[0]
     if not speak:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from model_server.minicpmo.errors import InputError, OrderError
-from model_server.minicpmo.inputs.mel import embedding_count, log_mel
-from model_server.minicpmo.inputs.pictures import SlicedPicture, slice_picture
+from model_server.minicpmo.inputs.message import Message, read_message
+from model_server.minicpmo.memory.eviction import ContextLimits
+from model_server.minicpmo.memory.heard import Timeline
+from model_server.minicpmo.memory.marks import SessionMark
+from model_server.minicpmo.memory.silent_pictures import SilentPicture, Thinning
+from model_server.minicpmo.memory.state import Memory
+from model_server.minicpmo.memory.told import Kept, Told
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.layers import KVCache
 from model_server.minicpmo.network.sampling import TextChooser, TextSampling, drawing, seeded
@@ -23,48 +25,35 @@ from model_server.minicpmo.replies.generation import ROUND, Reply, Round, TextRo
 from model_server.minicpmo.replies.reply import SpokenReply
 from model_server.minicpmo.replies.reply_official import OfficialReply
 from model_server.minicpmo.replies.segment import Piece, Voice
-from model_server.minicpmo.words.prompts import Item, checked_text, clip_fillers, picture_fillers
+from model_server.minicpmo.replies.steps import Step, Steps, inferring, pulled, result_alone, run_alone
+from model_server.minicpmo.words.prompts import UNIT, Item
+from model_server.minicpmo.words.rounds import RoundText
 from model_server.minicpmo.words.turns import OfficialTurns, Role, Turns, WholeTurns
-
-
-@dataclass(frozen=True, slots=True)
-class Prefilled:
-    """What one prefill wrote, for whoever wants to look."""
-
-    prompt: str
-    ids: list[int]
-    picture_bounds: list[tuple[int, int]]
-    """Where pictures' embeddings were poured, [start, end)."""
-    clip_bounds: list[tuple[int, int]]
-    embeddings: Tensor
-    """[T, hidden]."""
-    hidden: Tensor
-    """[T, hidden], after the last norm."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A message piece, ready to be written."""
-
-    texts: list[str]
-    pictures: list[SlicedPicture] = field(default_factory=list)
-    mels: list[Tensor] = field(default_factory=list)
+from model_server.minicpmo.writing import Prefilled, Writer
 
 
 class Session:
     """The state of one conversation. Everything that fails leaves it as it was."""
 
-    def __init__(self, model: MiniCPMO, behaviour: Behaviour = DEFAULT, seed: int | None = None) -> None:
-        """`seed` makes the draws repeatable. Raises `InputError` for one outside its range."""
+    def __init__(
+        self,
+        model: MiniCPMO,
+        behaviour: Behaviour = DEFAULT,
+        seed: int | None = None,
+        limits: ContextLimits | None = None,
+        thinning: Thinning | None = None,
+    ) -> None:
+        """`seed` makes the draws repeatable. With `limits` the oldest parts go before the context is full; without, it
+        ends. Raises `InputError` for a seed outside its range, and for limits with the published behaviour.
+        """
+        if limits is not None and not behaviour.whole_messages:
+            raise InputError("limits: the published behaviour evicts nothing: leave them out")
         self.model, self.behaviour = model, behaviour
-        self.cache: KVCache = model.language.new_cache()
-        self.audio_cache: KVCache = model.audio.new_cache()
-        self.turns: Turns = WholeTurns() if behaviour.whole_messages else OfficialTurns()
-        self._owed: list[int] = []
-        """Tokens of the last reply that the context does not hold yet."""
-        self._generator = seeded(seed)
-        self._written = False
-        self._replying = False
+        turns: Turns = WholeTurns() if behaviour.whole_messages else OfficialTurns()
+        self._memory = Memory(model, turns, seeded(seed), limits, thinning or Thinning())
+        self._writer = Writer(model, self._memory, whole_messages=behaviour.whole_messages)
+        self._replying = self._busy = False
+        self._told: Told | None = None
         self.reply = Reply()
         """The last reply."""
 
@@ -73,7 +62,42 @@ class Session:
         """Positions in the context."""
         return self.cache.length
 
-    @torch.inference_mode()
+    @property
+    def waiting(self) -> int:
+        """Positions that the pictures of silent seconds will take."""
+        return sum(len(picture.embeddings) + 3 for picture in self._memory.silent.waiting)
+
+    @property
+    def items(self) -> int:
+        """How many pieces, silent seconds and appended replies were taken; the system prompt is none."""
+        return self._memory.items
+
+    @property
+    def evicted_items(self) -> int:
+        """How many of the oldest of them are gone for good."""
+        return self._memory.evicted_items
+
+    @property
+    def cache(self) -> KVCache:
+        """Keys and values of the context."""
+        return self._memory.cache
+
+    @property
+    def audio_cache(self) -> KVCache:
+        """Keys and values of the audio encoder."""
+        return self._memory.ear
+
+    @property
+    def turns(self) -> Turns:
+        """Whose turn it is."""
+        return self._memory.turns
+
+    @property
+    def _owed(self) -> list[int]:
+        return list(self._memory.owed)
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
     def prefill(self, role: Role, content: Sequence[Item], max_slices: int = 1) -> Prefilled:
         """Write a message piece: texts, pictures and at most one clip of 20 ms to 30 s, in their order.
 
@@ -81,80 +105,137 @@ class Session:
         `OrderError` in the middle of a reply.
         """
         self._check_idle()
-        message = self._read(role, content, max_slices)
-        prompt, turns = self.turns.prefill(role, "".join(message.texts))
-        ids = self._owed + self.model.tokenizer.encode(prompt)
-        self._check_room(len(ids))
-        audio_cache = self._audio_cache_for(role, message)
-        cached = audio_cache.length
+        return self.write(self.prepare(role, content, max_slices))
+
+    def prepare(self, role: Role, content: Sequence[Item], max_slices: int = 1) -> Message:
+        """Read a message piece, in any thread. Raises `InputError`."""
+        return read_message(self.model, role, content, max_slices)
+
+    @torch.inference_mode()
+    def write(self, message: Message, *, stays: bool = False) -> Prefilled:
+        """Write what `prepare` gave. Raises as `prefill` does.
+
+        A message of the role system is evicted with what it stands behind, but the first of a session never, and one
+        that `stays` not until the next such one is written.
+        """
+        return result_alone(self._writing(message, stays))
+
+    def write_steps(self, message: Message) -> Generator[Step[Any], Any, Prefilled]:
+        """`write`, with every stretch of it left to whoever drives it. One that is closed has written nothing."""
+        return inferring(self._writing(message, stays=False))
+
+    def _writing(self, message: Message, stays: bool) -> Generator[Step[Any], Any, Prefilled]:
+        self._check_idle()
+        if stays and message.role != "system":
+            raise InputError(f"stays: expected a message of the role system, got {message.role}")
+        memory, head = self._memory, self._is_head(message.role)
+        self._busy = True
         try:
-            done = self._write(prompt, ids, message, audio_cache)
-        except BaseException:
-            audio_cache.truncate(cached)
-            raise
-        # The published code drops the encoder's cache after a session's first message, the mended one after every
-        # message that is not the person's.
-        drop = role != "user" if self.behaviour.whole_messages else not self._written
-        self.audio_cache = self.model.audio.new_cache() if drop else audio_cache
-        self.turns, self._owed, self._written = turns, [], True
+            done = yield from self._writer.steps(message, -1 if head else memory.items, stays=stays or head)
+        finally:
+            self._busy = False
+        memory.items += not head
         return done
 
-    def _read(self, role: Role, content: Sequence[Item], max_slices: int) -> _Message:
-        if role not in get_args(Role):
-            raise InputError(f"role: expected one of {', '.join(get_args(Role))}, got {role!r}")
-        message = _Message([])
-        for item in content:
-            if isinstance(item, str):
-                message.texts.append(checked_text(item, self.model.tokenizer.special_strings))
-            elif isinstance(item, Image.Image):
-                picture = slice_picture(item, max_slices, self.model.config.pictures)
-                message.pictures.append(picture)
-                message.texts.append(picture_fillers(picture.grid, self.model.config.resampler.num_queries))
-            elif isinstance(item, np.ndarray):
-                message.mels.append(log_mel(item))
-                message.texts.append(clip_fillers(embedding_count(len(item))))
-            else:
-                raise InputError(f"content: expected text, pictures and sound, got {type(item).__name__}")
-        if len(message.mels) > 1:
-            raise InputError(
-                f"content: expected at most one clip in one piece, got {len(message.mels)}: send them apart"
-            )
-        return message
+    def _is_head(self, role: Role) -> bool:
+        return role == "system" and not self._written
+
+    @property
+    def _written(self) -> bool:
+        return self.length > 0
 
     def _check_idle(self) -> None:
         if self._replying:
             raise OrderError("a reply is being given: close it first")
+        if self._busy:
+            raise OrderError("a piece is being written: wait for its end, or close it")
 
-    def _check_room(self, tokens: int) -> None:
-        most = self.model.config.language.max_positions
-        if self.cache.length + tokens > most:
-            raise InputError(
-                f"context: expected at most {most} positions, {self.cache.length} + {tokens} would be more"
-            )
+    def _check_mended(self) -> None:
+        self._check_idle()
+        if not self.behaviour.whole_messages:
+            raise InputError("reply: the published behaviour neither cuts nor appends one: use the mended behaviour")
 
-    def _audio_cache_for(self, role: Role, message: _Message) -> KVCache:
-        """The encoder's cache to go on with: a new one for a new message, or when the old one would overflow."""
-        frames = sum((mel.shape[1] - 1) // 2 + 1 for mel in message.mels)
-        full = self.audio_cache.length + frames >= self.model.config.audio.max_positions
-        return self.model.audio.new_cache() if full or role != "user" else self.audio_cache
+    @torch.inference_mode()
+    def remember_silent(self, message: Message | None) -> None:
+        """A second in which nobody spoke, with at most one picture, in one slice. It waits outside the context, goes
+        there with the person's next piece or before the next reply, and makes room for newer ones while it waits.
 
-    def _write(self, prompt: str, ids: list[int], message: _Message, audio_cache: KVCache) -> Prefilled:
-        model, special = self.model, self.model.tokenizer.specials
-        # What a cut reply left over may be a media token; it encloses nothing.
-        own, behind = ids[len(self._owed) :], len(self._owed)
-        pictures = filler_bounds(
-            own, (special.image_start, special.slice_start), (special.image_end, special.slice_end), behind
-        )
-        clips = filler_bounds(own, (special.audio_start,), (special.audio_end,), behind)
-        embeddings = model.language.embed(ids)
-        slices = [part for picture in message.pictures for part in picture.slices]
-        if slices:
-            shapes = [(part.rows, part.columns) for part in slices]
-            pour(embeddings, pictures, model.resampler(model.vision(slices), shapes).flatten(0, 1))
-        if message.mels:
-            pour(embeddings, clips, torch.cat([model.audio.stream(mel, audio_cache) for mel in message.mels]))
-        hidden = model.language(embeddings, self.cache)
-        return Prefilled(prompt, ids, pictures, clips, embeddings, hidden)
+        Raises `InputError`, and `OrderError` in the middle of a reply.
+        """
+        self._check_idle()
+        memory = self._memory
+        picture = None
+        if message is not None:
+            if message.role != "user" or message.mels or len(message.pictures) != 1:
+                raise InputError("silent second: expected one picture of the role user and nothing else")
+            seen = self._writer.seen(message)
+            picture = SilentPicture(UNIT + message.text, seen, memory.items, memory.second)
+        memory.second += 1.0
+        memory.silent = memory.silent.add(picture, memory.second)
+        memory.items += 1
+        memory.changed()
+
+    @torch.inference_mode()
+    def adopt(self, other: Session) -> None:
+        """Become a copy of another session, which then is the head that is never evicted. Raises `OrderError` unless
+        this one is fresh and the other is idle.
+        """
+        other._check_idle()
+        if self._written or self.items:
+            raise OrderError("adopt: expected a session in which nothing was written")
+        self._memory.adopt(other._memory)
+
+    # Going back -----------------------------------------------------------------------------------------------------
+
+    def mark(self) -> SessionMark:
+        """The present state, to return to. Raises `OrderError` in the middle of a reply."""
+        self._check_idle()
+        return self._memory.mark()
+
+    def rollback(self, mark: SessionMark) -> None:
+        """Return to `mark` exactly. Raises `MarkGone`, `InputError` for another session's, `OrderError` in a reply."""
+        self._check_idle()
+        self._memory.stand(mark)
+
+    @torch.inference_mode()
+    def keep_heard(self, mark: SessionMark, heard_ms: float) -> Kept:
+        """Undo everything since `mark` but what was heard of the reply that was generated from there.
+
+        The reply is cut behind the last whole word within `heard_ms` of its speech. With nothing heard this is
+        `rollback`. Raises as that does, and `InputError` in the published behaviour, which keeps replies whole.
+        """
+        self._check_mended()
+        self._memory.marks.check(mark)
+        told = mark.told
+        kept = told.kept(heard_ms) if told is not None else Kept()
+        if told is None or not kept.ids:
+            self._memory.stand(mark)
+            return Kept()
+        length = told.base.kv_length + told.opening + len(kept.ids) - 1
+        if told.base.gone or told.intact < length:
+            self._memory.stand(mark)
+            self._writer.tell(list(kept.ids), -1)
+            return kept
+        self._memory.stand(told.base)
+        _, turns = self._writer.opening()
+        self.cache.length = length
+        self._writer.settle(turns, kept.ids)
+        return kept
+
+    @torch.inference_mode()
+    def append_reply(self, ids: Sequence[int]) -> None:
+        """Write a reply's tokens as if they had been generated here: those of `Kept`, or all of a reply.
+
+        Raises `InputError` for none, or ids outside the vocabulary, and `OrderError` in the middle of a reply.
+        """
+        self._check_mended()
+        size = self.model.tokenizer.size
+        if not ids or not all(0 <= token < size for token in ids):
+            raise InputError(f"reply: expected ids of 0 to {size - 1}, at least one")
+        self._writer.tell(list(ids), self.items)
+        self._memory.items += 1
+
+    # Replies --------------------------------------------------------------------------------------------------------
 
     def generate(
         self,
@@ -170,70 +251,86 @@ class Session:
         `choose` and `voice` replace the draws, `observe` is shown the raw logits of every step. Raises `OrderError`
         before anything was written and in the middle of another reply.
         """
+        return run_alone(self.reply_steps(options, speak=speak, choose=choose, voice=voice, observe=observe))
+
+    def reply_steps(
+        self,
+        options: TextSampling | None = None,
+        *,
+        speak: bool = True,
+        choose: TextChooser | None = None,
+        voice: Voice | None = None,
+        observe: Callable[[Tensor], None] = lambda logits: None,
+    ) -> Steps[Piece]:
+        """`generate`, with every step of the network left to whoever drives it; may be closed at any step."""
         self._check_idle()
-        if not self._written:
+        if not self._written and not self._memory.silent.waiting:
             raise OrderError("generate: nothing was written yet: prefill a message first")
         options = options or TextSampling()
-        opening = self._opening()
-        choose = choose or drawing(options, self._generator)
+        opening = self._writer.opening()
+        if self._memory.limits is None:
+            self._memory.make_room(len(opening[0]) + ROUND)
+        choose = choose or drawing(options, self._memory.draws)
         rounds = TextRounds(self.model.language, self.model.tokenizer, self.behaviour, options, choose, observe)
         self.reply = rounds.reply
-        voice = (voice or Voice(drawing_codes(self._generator))) if speak else None
+        voice = (voice or Voice(drawing_codes(self._memory.draws))) if speak else None
         if self.behaviour.whole_messages:
-            return self._given(rounds, self._opening, voice)
-        self._begin(opening[1])
-        return self._given(rounds, lambda: opening, voice)
+            return self._given(rounds, None, voice)
+        self._writer.begin(opening[1])
+        return self._given(rounds, opening, voice)
 
-    def _opening(self) -> tuple[list[int], Turns]:
-        """What opens a reply now, and the turns then."""
-        prompt, turns = self.turns.reply()
-        ids = self._owed + self.model.tokenizer.encode(prompt)
-        self._check_room(len(ids) + ROUND)
-        return ids, turns
-
-    def _begin(self, turns: Turns) -> None:
-        self.turns, self._owed = turns, []
-        self.audio_cache = self.model.audio.new_cache()
-
-    def _given(
-        self, rounds: TextRounds, opening: Callable[[], tuple[list[int], Turns]], voice: Voice | None
-    ) -> Generator[Piece]:
-        """`opening` is asked at the first pull: messages may have been written since the reply was asked for."""
+    def _given(self, rounds: TextRounds, opening: tuple[list[int], Turns] | None, voice: Voice | None) -> Steps[Piece]:
+        """Without an `opening` it is found at the first pull: messages may have been written since it was asked for."""
         self._check_idle()
-        ids, turns = opening()
+        timeline = voice.timeline if voice else Timeline()
+        ids, turns = self._start(rounds, opening, timeline)
         self._replying, self.reply = True, rounds.reply
         pieces = self._pieces(self._kept(rounds, ids, turns), rounds.reply, voice)
         try:
-            # Inference mode must not leak into the code that pulls: it is entered for each piece.
-            while True:
-                with torch.inference_mode():
-                    piece = next(pieces, None)
-                if piece is None:
-                    return
-                yield piece
+            yield from inferring(pieces)
+            timeline.finished = True
         finally:
             pieces.close()
             self._replying = False
 
-    def _kept(self, rounds: TextRounds, ids: list[int], turns: Turns) -> Generator[Round]:
+    @torch.inference_mode()
+    def _start(
+        self, rounds: TextRounds, opening: tuple[list[int], Turns] | None, timeline: Timeline
+    ) -> tuple[list[int], Turns]:
+        """Write what waits, make room, and remember from where the reply goes on."""
+        memory, asked_at = self._memory, self._memory.version
+        if opening is None:
+            self._writer.flush()
+            opening = self._writer.opening()
+        memory.make_room(len(opening[0]) + ROUND)
+        rounds.most = memory.reply_ends(len(opening[0]))
+        memory.before_writing()
+        over = (self.model.tokenizer.specials.speech_end,)
+        reader = RoundText(self.model.tokenizer, self.behaviour.keep_exclamation_marks, over)
+        self._told = Told(memory.mark(pinned=False), rounds.reply, len(opening[0]), timeline, reader)
+        if self.behaviour.whole_messages:
+            memory.began(self._told, asked_at)
+        return opening
+
+    def heard(self, ms: float) -> int:
+        """How many characters of the last reply's text, as far as it is, are heard after `ms` of its speech.
+
+        An estimate that grows with `ms`; 0 at 0, all of a finished reply at its end.
+        """
+        return self._told.heard(ms) if self._told is not None else 0
+
+    def _kept(self, rounds: TextRounds, ids: list[int], turns: Turns) -> Steps[Round]:
         """The rounds, with the state of the turns kept up to date."""
         mended = self.behaviour.whole_messages
-        for found in rounds.run(ids, self.cache):
+        running = rounds.run(ids, self.cache)
+        while (found := (yield from pulled(running))) is not None:
             if mended:
-                self._begin(turns)
-                self._settle(rounds.reply)
+                self._writer.settle(turns, rounds.reply.ids)
             yield found
         if not mended and rounds.reply.completed:
-            self.turns = self.turns.finished(spoken_to_end=True)
+            self._memory.turns = self.turns.finished(spoken_to_end=True)
 
-    def _settle(self, reply: Reply) -> None:
-        """What the next message has to write first, if the reply goes no further."""
-        special = self.model.tokenizer.specials
-        self._owed = [token for token in reply.unwritten if token not in special.terminators]
-        if reply.completed:
-            self.turns = self.turns.finished(spoken_to_end=reply.ids[-1] == special.speech_end)
-
-    def _pieces(self, rounds: Generator[Round], reply: Reply, voice: Voice | None) -> Generator[Piece]:
+    def _pieces(self, rounds: Steps[Round], reply: Reply, voice: Voice | None) -> Steps[Piece]:
         if voice is None:
             return self._texts(rounds)
 
@@ -244,25 +341,7 @@ class Session:
         kind = SpokenReply if self.behaviour.speak_like_people else OfficialReply
         return kind(self.model, voice, rounds, speaker, self.behaviour.emit_early).run()
 
-    def _texts(self, rounds: Iterator[Round]) -> Generator[Piece]:
-        for found in rounds:
+    def _texts(self, rounds: Steps[Round]) -> Steps[Piece]:
+        while (found := (yield from pulled(rounds))) is not None:
             if found.text or not self.behaviour.whole_messages:
                 yield Piece(found.text, torch.zeros(0))
-
-
-def filler_bounds(
-    ids: list[int], starts: tuple[int, ...], ends: tuple[int, ...], before: int = 0
-) -> list[tuple[int, int]]:
-    """The spans [start, end) between start tokens and end tokens, in order; `before` ids stand in front of these."""
-    first = [place + 1 for place, token in enumerate(ids, before) if token in starts]
-    last = [place for place, token in enumerate(ids, before) if token in ends]
-    return list(zip(first, last, strict=True))
-
-
-def pour(embeddings: Tensor, bounds: list[tuple[int, int]], media: Tensor) -> None:
-    """Write media embeddings [N, hidden] over the fillers in order, as many as there are (specification 3.3)."""
-    done = 0
-    for start, end in bounds:
-        part = media[done : done + end - start]
-        embeddings[start : start + len(part)] = part.to(embeddings.dtype)
-        done += len(part)

@@ -182,13 +182,15 @@ class SocketConformance:
     async def test_a_lost_socket_cuts_the_reply_where_it_was_heard(self, server: Server) -> None:
         for heard in (None, Played(response_id="r1", ms=600)):
             name = "told" if heard else "credited"
-            subject = await server.connect(f"subject-{name}")
+            subject, control = await server.connect(f"subject-{name}"), await server.connect(f"control-{name}")
             opened = await subject.open(config=self.case.config)
-            seq = await subject.write(1, *self.case.turns[0])
-            await subject.generate("r1", seq)
-            await subject.until(Speech, lambda speech: end_ms(speech) >= 300)
-            await subject.say(Played(response_id="r1", ms=300))
-            await subject.barrier(self.case.config)
+            await control.open(config=self.case.config)
+            for gateway in (subject, control):
+                seq = await gateway.write(1, *self.case.turns[0])
+                await gateway.generate("r1", seq)
+                await gateway.until(Speech, lambda speech: end_ms(speech) >= 300)
+                await gateway.say(Played(response_id="r1", ms=300))
+                await gateway.barrier(self.case.config)
             await subject.peer.drop()
             resumed = await server.connect(f"subject-{name}")
             await resumed.say(Open(resume=opened.resume_token, heard=heard))
@@ -197,8 +199,6 @@ class SocketConformance:
             assert answer.last_seq == seq
             assert answer.resume_token != opened.resume_token
             cut = await resumed.until(Cancelled)
-            control, _ = await self._written(server, f"control-{name}")
-            await control.reply("r1", seq)
             kept_ms = 300 if heard is None else 600
             expected = await control.ask(Cancel(response_id="r1", keep_ms=kept_ms), Cancelled)
             assert cut == expected

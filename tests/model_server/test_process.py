@@ -121,7 +121,7 @@ def test_a_port_in_use_is_said_in_one_line(refusal: Refusal) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--engine", "nobody"], "engine: expected one of demo, echo, native, got 'nobody'"),
+        (["--engine", "nobody"], "engine: expected one of demo, echo, minicpmo, native, got 'nobody'"),
         (["--script", "x.yaml"], "script: the engine echo takes no options"),
         (["--port", "99999"], "port: input should be less than or equal to 65535, got '99999'"),
         (["--certificate", "/nowhere.pem", "--key", "/nowhere.key"], "certificate: cannot read /nowhere.pem"),

@@ -15,7 +15,7 @@ def test_engines_by_name(name: str) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownEngine, match="expected one of demo, echo, native, got 'gpt'"):
+    with pytest.raises(UnknownEngine, match="expected one of demo, echo, minicpmo, native, got 'gpt'"):
         create_engine("gpt", {})
 
 
@@ -42,3 +42,11 @@ def test_an_engine_that_cannot_use_its_option_says_so_in_one_line(monkeypatch: p
     monkeypatch.setitem(registry._ENGINES, "demo", (broken, frozenset(), "demo"))
     with pytest.raises(BadOption, match=r"engine demo: script\.yaml, line 3: unknown key"):
         create_engine("demo", {})
+
+
+def test_the_network_needs_a_model_and_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadOption, match="engine minicpmo: model: expected a model folder or a hub id"):
+        create_engine("minicpmo", {})
+    monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "safetensors" else object())
+    with pytest.raises(MissingExtra, match=r"safetensors is not installed: pip install '\.\[model\]'"):
+        create_engine("minicpmo", {"model": "owner/name"})

@@ -60,3 +60,10 @@ def test_a_broken_file_is_named(tmp_path: Path, content: str, says: str) -> None
     file.write_text(content)
     with pytest.raises(InvalidSettings, match=says):
         load_settings([*LOCAL, "--config", str(file)])
+
+
+def test_what_the_network_needs_is_handed_to_the_engine() -> None:
+    given = ["--engine", "minicpmo", "--model", "owner/name", "--devices", "cuda:0,cuda:1", "--quantize", "int8"]
+    options = load_settings([*LOCAL, *given, "--dtype", "float16"]).engine_options
+    assert options == {"model": "owner/name", "devices": "cuda:0,cuda:1", "dtype": "float16", "quantize": "int8"}
+    assert load_settings(LOCAL).engine_options == {}

@@ -177,6 +177,12 @@ def _file_pages(group: Path) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
 
 
+def release() -> None:
+    """Give back what is kept for later allocations, before one that failed is tried again."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until a device has done all it was asked."""
     if device.type == "cuda":

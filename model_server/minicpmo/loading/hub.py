@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from model_server.minicpmo.errors import CheckpointError
 
@@ -24,11 +27,15 @@ NEEDED_FILES = (
 )
 """No code is fetched."""
 
+Downloaded = Callable[[int, int], None]
+"""Is told how many bytes are there, and of how many that are known of so far."""
 
-def local_folder(source: str) -> Path:
+
+def local_folder(source: str, downloaded: Downloaded | None = None) -> Path:
     """The folder `source`; a hub id ("owner/name", with "@revision" behind it if wanted) is downloaded first.
 
-    A download that was cut goes on where it stopped. Raises `CheckpointError`.
+    A download that was cut goes on where it stopped; it draws a progress bar unless `downloaded` is told instead.
+    Raises `CheckpointError`.
     """
     folder = Path(source).expanduser()
     if source and folder.is_dir():
@@ -36,7 +43,7 @@ def local_folder(source: str) -> Path:
     if not _is_hub_id(source):
         raise CheckpointError(f"{source}: expected a model folder or a hub id such as owner/name, found neither")
     name, _, revision = source.partition("@")
-    return _download(name, revision or None)
+    return _download(name, revision or None, downloaded)
 
 
 def _is_hub_id(source: str) -> bool:
@@ -46,14 +53,33 @@ def _is_hub_id(source: str) -> bool:
     return bool(slash) and usable and not source.startswith((".", "/", "~"))
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, downloaded: Downloaded | None) -> Path:
     from httpx import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    telling: dict[str, Any] = {} if downloaded is None else {"tqdm_class": _bar_that_tells(downloaded)}
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(NEEDED_FILES)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(NEEDED_FILES), **telling))
     except LocalEntryNotFoundError as error:
         raise CheckpointError(f"{name}: not downloaded yet, and the hub cannot be reached: {error}") from error
     except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         raise CheckpointError(f"{name}: the download failed: {error}; run it again to go on") from error
+
+
+def _bar_that_tells(downloaded: Downloaded) -> type:
+    """A progress bar that is not drawn; of bytes, not of files, it tells how far it is."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *given: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*given, **{**options, "file": io.StringIO()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            drawn = super().update(n)
+            if self.unit == "B":
+                downloaded(int(self.n), int(self.total or 0))
+            return bool(drawn)
+
+    return Bar

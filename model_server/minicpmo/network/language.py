@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.minicpmo.config import LanguageConfig
-from model_server.minicpmo.network.layers import KVCache, Linear, RMSNorm, rotary_table, rotate
+from model_server.minicpmo.network.layers import KVCache, Linear, RMSNorm, finished, rotary_table, rotate
 from model_server.minicpmo.network.weights import Recipe, stacked
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of one sequence among those that share a forward pass."""
+
+    start: int
+    stop: int
+    cache: KVCache
+    mask: Tensor | None
+    """[T, length + T], True where visible, or None when all is."""
 
 
 class Attention(nn.Module):
@@ -23,19 +35,27 @@ class Attention(nn.Module):
         self.qkv = Linear(config.hidden_size, (config.num_heads + 2 * config.num_kv_heads) * config.head_dim)
         self.out = Linear(config.num_heads * config.head_dim, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache, layer: int) -> Tensor:
-        """x [T, hidden]; mask [T, length + T] or None when all is visible."""
-        steps = x.shape[0]
-        qkv = self.qkv(x).view(steps, self.heads + 2 * self.kv_heads, self.head_dim).transpose(0, 1)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, parts: Sequence[Part], layer: int) -> Tensor:
+        """x [rows, hidden], the rows of all parts one behind the other; each part sees its own cache alone."""
+        rows = x.shape[0]
+        qkv = self.qkv(x).view(rows, self.heads + 2 * self.kv_heads, self.head_dim).transpose(0, 1)
         q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads))
-        keys, values = cache.write(layer, rotate(k, cos, sin), v)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        found = []
+        for part in parts:
+            here = slice(part.start, part.stop)
+            keys, values = part.cache.write(layer, k[:, here], v[:, here])
+            found.append(self._seen(q[:, here], keys, values, part.mask))
+        return self.out(found[0] if len(found) == 1 else torch.cat(found))  # type: ignore[no-any-return]
+
+    def _seen(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """What queries [heads, T, head_dim] of one part find: [T, heads * head_dim]."""
         # The query heads of one key-value head stand in a row, so that no key or value is repeated.
-        group = self.heads // self.kv_heads
-        q = rotate(q, cos, sin).reshape(self.kv_heads, group * steps, self.head_dim)
+        group, steps = self.heads // self.kv_heads, q.shape[1]
+        q = q.reshape(self.kv_heads, group * steps, self.head_dim)
         seen = None if mask is None else mask.repeat(group, 1)
         y = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)
-        y = y.view(self.heads, steps, self.head_dim).transpose(0, 1).reshape(steps, -1)
-        return self.out(y)  # type: ignore[no-any-return]
+        return y.view(self.heads, steps, self.head_dim).transpose(0, 1).reshape(steps, -1)
 
 
 class MLP(nn.Module):
@@ -61,8 +81,8 @@ class Layer(nn.Module):
         self.mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: KVCache, layer: int) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), cos, sin, mask, cache, layer)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, parts: Sequence[Part], layer: int) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cos, sin, parts, layer)
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
 
 
@@ -89,18 +109,32 @@ class Language(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache) -> Tensor:
         """Hidden states [T, hidden] after the last norm, of embeddings x [T, hidden] behind the cached positions."""
-        start, steps = cache.length, x.shape[0]
-        cache.reserve(start + steps)
-        positions = torch.arange(start, start + steps, device=x.device)
-        cos, sin = rotary_table(positions, self.config.head_dim, self.config.rope_theta, x.dtype)
-        mask = None if steps == 1 else causal(start, steps, x.device)
+        return self.together(x, [x.shape[0]], [cache])
+
+    def together(self, x: Tensor, counts: Sequence[int], caches: Sequence[KVCache]) -> Tensor:
+        """The same for several sequences in one pass: x [rows, hidden] has `counts` rows of each, one behind the other.
+
+        One that fails leaves all caches as they were.
+        """
+        return finished(self.by_groups(x, counts, caches, len(self.layers)))
+
+    def by_groups(
+        self, x: Tensor, counts: Sequence[int], caches: Sequence[KVCache], layers: int
+    ) -> Generator[None, None, Tensor]:
+        """`together`, with a halt behind every so many layers; the caches must not be touched before it is over."""
+        parts = _parts(counts, caches, x.device)
+        positions = torch.cat([torch.arange(p.cache.length, p.cache.length + p.stop - p.start) for p in parts])
+        cos, sin = rotary_table(positions.to(x.device), self.config.head_dim, self.config.rope_theta, x.dtype)
         for first, last in pairwise((0, *self.cuts, len(self.layers))):
             device = self._device(first)
             x, cos, sin = x.to(device), cos.to(device), sin.to(device)
-            mask = None if mask is None else mask.to(device)
+            parts = [replace(p, mask=None if p.mask is None else p.mask.to(device)) for p in parts]
             for index in range(first, last):
-                x = self.layers[index](x, cos, sin, mask, cache, index)
-        cache.length += steps
+                if index and index % layers == 0:
+                    yield
+                x = self.layers[index](x, cos, sin, parts, index)
+        for part in parts:
+            part.cache.length += part.stop - part.start
         return self.norm(x.to(self.norm.weight.device))  # type: ignore[no-any-return]
 
     def _device(self, layer: int) -> torch.device:
@@ -109,6 +143,16 @@ class Language(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., vocab] in float32 of hidden states [..., hidden]."""
         return self.head(hidden).float()  # type: ignore[no-any-return]
+
+
+def _parts(counts: Sequence[int], caches: Sequence[KVCache], device: torch.device) -> list[Part]:
+    parts = []
+    for (start, stop), cache in zip(pairwise(accumulate(counts, initial=0)), caches, strict=True):
+        steps = stop - start
+        cache.reserve(cache.length + steps)
+        mask = None if steps == 1 else causal(cache.length, steps, device)
+        parts.append(Part(start, stop, cache, mask))
+    return parts
 
 
 def causal(start: int, steps: int, device: torch.device) -> Tensor:

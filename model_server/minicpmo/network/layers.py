@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Result = TypeVar("Result")
+
+
+def finished(halting: Generator[None, None, Result]) -> Result:
+    """What a computation that halts now and then comes to, all at once."""
+    while True:
+        try:
+            next(halting)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
 
 
 class Linear(nn.Module):
@@ -103,6 +117,16 @@ class KVCache:
         self.keys[layer][:, start:end] = k
         self.values[layer][:, start:end] = v
         return self.keys[layer][:, :end], self.values[layer][:, :end]
+
+    def copy(self) -> KVCache:
+        """The same positions in memory of its own."""
+        twin = KVCache(self._devices, *self._shape, self._dtype)
+        twin.reserve(self.length)
+        for mine, its in ((self.keys, twin.keys), (self.values, twin.values)):
+            for before, after in zip(mine, its, strict=False):
+                after[:, : self.length] = before[:, : self.length]
+        twin.length = self.length
+        return twin
 
     def truncate(self, length: int) -> None:
         """Forget every position from `length` on."""

@@ -88,8 +88,8 @@ def seeded(seed: int | None) -> torch.Generator:
     return generator
 
 
-TextChooser = Callable[[Tensor], int]
-"""The next id, from penalised logits [vocab]."""
+TextChooser = Callable[[Tensor], int | Tensor]
+"""The next id, from penalised logits [vocab]: a number, or a tensor of one, which need not be read at once."""
 
 
 def greedy(logits: Tensor) -> int:

@@ -24,18 +24,27 @@ __all__ = ["Chooser", "Speech", "SpeechState", "recipes"]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where rows of input stand: their angles, the slots of their keys, and the slots that they see."""
+    """Where a segment's rows of input stand: the slots of their keys, and the slots that they see."""
 
-    cos: Tensor  # [T, head_dim]
-    sin: Tensor
+    state: SpeechState
+    count: int
     write: int
     first: int
     end: int
     mask: Tensor | None = None  # [T, end - first], None when all is visible.
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of several segments, one behind the other, and their angles [rows, head_dim]."""
+
+    cos: Tensor
+    sin: Tensor
+    parts: tuple[Rows, ...]
+
+
 class Attention(nn.Module):
-    """Multi-head attention over the slots of one segment."""
+    """Multi-head attention, of each segment's rows over its own slots."""
 
     def __init__(self, config: SpeechConfig) -> None:
         super().__init__()
@@ -43,16 +52,25 @@ class Attention(nn.Module):
         self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.out = Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rows: Rows, keys: Tensor, values: Tensor) -> Tensor:
-        """x [T, hidden]; keys and values [heads, slots, head_dim] of this layer, of which the rows' are written."""
-        steps = x.shape[0]
-        qkv = self.qkv(x).view(steps, 3 * self.heads, self.head_dim).transpose(0, 1)
-        q, k = rotate(qkv[: 2 * self.heads], rows.cos, rows.sin).chunk(2)
-        keys[:, rows.write : rows.write + steps] = k
-        values[:, rows.write : rows.write + steps] = qkv[2 * self.heads :]
+    def forward(self, x: Tensor, batch: Batch, layer: int) -> Tensor:
+        """x [rows, hidden]; the rows' keys and values of this layer are written into their segments."""
+        qkv = self.qkv(x).view(x.shape[0], 3 * self.heads, self.head_dim).transpose(0, 1)
+        q, k = rotate(qkv[: 2 * self.heads], batch.cos, batch.sin).chunk(2)
+        v, start, found = qkv[2 * self.heads :], 0, []
+        for part in batch.parts:
+            here = slice(start, start + part.count)
+            found.append(self._seen(q[:, here], k[:, here], v[:, here], part, layer))
+            start += part.count
+        return self.out(found[0] if len(found) == 1 else torch.cat(found))  # type: ignore[no-any-return]
+
+    def _seen(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, layer: int) -> Tensor:
+        """What the queries of one segment's rows find: [T, hidden]."""
+        keys, values = rows.state.keys[layer], rows.state.values[layer]  # [heads, slots, head_dim]
+        keys[:, rows.write : rows.write + rows.count] = k
+        values[:, rows.write : rows.write + rows.count] = v
         seen, heard = keys[:, rows.first : rows.end], values[:, rows.first : rows.end]
         y = F.scaled_dot_product_attention(q[None], seen[None], heard[None], attn_mask=rows.mask)[0]
-        return self.out(y.transpose(0, 1).reshape(steps, -1))  # type: ignore[no-any-return]
+        return y.transpose(0, 1).reshape(rows.count, -1)
 
 
 class Layer(nn.Module):
@@ -66,8 +84,8 @@ class Layer(nn.Module):
         self.gate_up = Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.down = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rows: Rows, keys: Tensor, values: Tensor) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), rows, keys, values)
+    def forward(self, x: Tensor, batch: Batch, layer: int) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), batch, layer)
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
 
@@ -118,18 +136,29 @@ class Speech(nn.Module):
 
         Raises `InputError` for slots or ids that there are not.
         """
+        self.prefill_texts([(state, ids, start)])
+
+    @torch.inference_mode()
+    def prefill_texts(self, texts: Sequence[tuple[SpeechState, Sequence[int], int]]) -> None:
+        """The same for several segments in one pass. Raises before anything is written."""
+        found = [self._text_rows(*text) for text in texts]
+        found = [one for one in found if one[0].count]
+        if found:
+            rows, inputs, places = zip(*found, strict=True)
+            self._run(torch.cat(inputs), torch.cat(places), *rows)
+
+    def _text_rows(self, state: SpeechState, ids: Sequence[int], start: int) -> tuple[Rows, Tensor, Tensor]:
+        """Where text stands, its input [T, hidden], and its places [T] in the table of angles."""
         self._check_text(ids, start)
         stop = min(start + len(ids), self.config.audio_start)
-        if stop <= start:
-            return
-        x = self.text_embedding[torch.tensor(ids[: stop - start], device=self.text_embedding.device)]
+        x = self.text_embedding[torch.tensor(ids[: stop - start], dtype=torch.long, device=self.text_embedding.device)]
         if start == 0 and stop > 1:
             x[1] = state.speaker
         # The slots lie in reverse order, and so do the rows: each sees itself and what lies behind it.
-        cos, sin = (table[start:stop].flip(0) for table in self._rotary())
         mask = torch.ones(stop - start, stop, dtype=torch.bool, device=x.device).triu()
         end = self.config.audio_start
-        self._run(x.flip(0), state, Rows(cos, sin, end - stop, end - stop, end, mask))
+        rows = Rows(state, stop - start, end - stop, end - stop, end, mask)
+        return rows, x.flip(0), torch.arange(start, stop).flip(0)
 
     def _check_text(self, ids: Sequence[int], start: int) -> None:
         last, most = self.config.audio_start + 1, self.config.num_text_tokens
@@ -150,9 +179,9 @@ class Speech(nn.Module):
         state.append(codes)
         start, stop = self.config.audio_start + 1, self.config.audio_start + len(codes)
         if stop > start:
-            cos, sin = (table[start:stop] for table in self._rotary())
             end = self.config.audio_start + len(codes) - 1
-            self._run(self._embedded(codes[:-1]), state, Rows(cos, sin, self.config.audio_start, first, end))
+            rows = Rows(state, stop - start, self.config.audio_start, first, end)
+            self._run(self._embedded(codes[:-1]), torch.arange(start, stop), rows)
         state.steps = len(codes)
 
     def _check_context(self, state: SpeechState, codes: Tensor) -> None:
@@ -178,20 +207,33 @@ class Speech(nn.Module):
         The first ten steps of a call cannot end it, with `no_stop` none can. `observe` is shown the raw logits
         [codebooks, codes] of every step. Raises `InputError`, and `OrderError` for a segment that has ended.
         """
-        self._check_call(state, frames)
-        state.reserve(state.frames + frames)
+        self.begin_call(state, frames)
         before = state.frames
         for step in range(frames):
             logits = self.logits(state)
             observe(logits)
             may_end = step >= LEAST_STEPS and not no_stop
-            codes = chooser(frame_probabilities(self.config, logits, state.codes, state.steps == 0, may_end))
-            state.steps += 1
-            if bool((codes == self.config.eos_code).any()):
-                state.finished = True
+            self.take(state, self.chosen(state, logits, chooser, may_end))
+            if state.finished:
                 break
-            state.append(codes[None])
         return state.codes[before:].clone(), state.finished
+
+    def chosen(self, state: SpeechState, logits: Tensor, chooser: Chooser, may_end: bool) -> Tensor:
+        """The next frame's codes [codebooks], of its raw logits [codebooks, codes]; nothing is changed."""
+        return chooser(frame_probabilities(self.config, logits, state.codes, state.steps == 0, may_end))
+
+    def take(self, state: SpeechState, codes: Tensor, ends: bool | None = None) -> None:
+        """Put the codes [codebooks] of a step behind the others; `ends`: whether an end is among them, if known."""
+        state.steps += 1
+        if bool((codes == self.config.eos_code).any()) if ends is None else ends:
+            state.finished = True
+        else:
+            state.append(codes[None])
+
+    def begin_call(self, state: SpeechState, frames: int) -> None:
+        """Make room for a call of so many frames. Raises `InputError`, and `OrderError` for an ended segment."""
+        self._check_call(state, frames)
+        state.reserve(state.frames + frames)
 
     def _check_call(self, state: SpeechState, frames: int) -> None:
         if state.finished:
@@ -203,24 +245,35 @@ class Speech(nn.Module):
     @torch.inference_mode()
     def logits(self, state: SpeechState) -> Tensor:
         """Raw logits [codebooks, codes] in float32 of the next frame; the step counts once its codes are chosen."""
-        position, (first, end) = state.kv_length, state.visible()
-        cos, sin = (table[position : position + 1] for table in self._rotary())
+        return self.logits_of([state])[0]
+
+    @torch.inference_mode()
+    def logits_of(self, states: Sequence[SpeechState]) -> Tensor:
+        """Those [segments, codebooks, codes] of several segments in one pass."""
+        inputs, rows = zip(*(self._next(state) for state in states), strict=True)
+        x = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
+        hidden = self._run(x, torch.tensor([state.kv_length for state in states]), *rows)
+        return self.head(hidden).float().view(-1, self.config.num_codebooks, self.config.num_codes)  # type: ignore[no-any-return]
+
+    def _next(self, state: SpeechState) -> tuple[Tensor, Rows]:
+        """The next step's input [1, hidden], and where it stands."""
+        first, end = state.visible()
         if state.steps:
-            x, write = self._embedded(state.codes[-1:]), end - 1
-        else:
-            # The BOS sees only text. Its keys go to the first frame's slot, which that overwrites before it looks.
-            x, write = self.text_embedding[self.config.audio_bos_id][None], end
-        hidden = self._run(x, state, Rows(cos, sin, write, first, end))
-        return self.head(hidden).float().view(self.config.num_codebooks, self.config.num_codes)  # type: ignore[no-any-return]
+            return self._embedded(state.codes[-1:]), Rows(state, 1, end - 1, first, end)
+        # The BOS sees only text. Its keys go to the first frame's slot, which that overwrites before it looks.
+        return self.text_embedding[self.config.audio_bos_id][None], Rows(state, 1, end, first, end)
 
     def _embedded(self, codes: Tensor) -> Tensor:
         """[m, codebooks] to [m, hidden]: the codes' embeddings added up."""
         offsets = torch.arange(self.config.num_codebooks, device=codes.device) * self.config.num_codes
         return self.code_embedding[codes + offsets].sum(1)
 
-    def _run(self, x: Tensor, state: SpeechState, rows: Rows) -> Tensor:
-        for layer, keys, values in zip(self.layers, state.keys, state.values, strict=True):
-            x = layer(x, rows, keys, values)
+    def _run(self, x: Tensor, places: Tensor, *rows: Rows) -> Tensor:
+        """Rows x [rows, hidden] of one or more segments at the places [rows] of the table of angles."""
+        cos, sin = (table[places.to(table.device)] for table in self._rotary())
+        batch = Batch(cos, sin, rows)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, batch, index)
         return self.norm(x)  # type: ignore[no-any-return]
 
     def _rotary(self) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model_server.minicpmo.config import VisionConfig
 from model_server.minicpmo.inputs.pictures import PictureSlice
-from model_server.minicpmo.network.layers import Linear
+from model_server.minicpmo.network.layers import Linear, finished
 from model_server.minicpmo.network.positions import position_ids
 from model_server.minicpmo.network.weights import Recipe, stacked
 
@@ -75,11 +75,18 @@ class Vision(nn.Module):
 
         Slices of equal shape share a batch, so that nothing is padded and nothing masked.
         """
+        return finished(self.by_groups(slices, len(self.layers)))
+
+    def by_groups(self, slices: Sequence[PictureSlice], layers: int) -> Generator[None, None, list[Tensor]]:
+        """The same, with a halt behind every so many layers and every batch."""
         found: dict[int, Tensor] = {}
         for group in same_shapes([(part.rows, part.columns) for part in slices], self.config.batch_size):
             x = self.embed([slices[number] for number in group])
-            for layer in self.layers:
+            for index, layer in enumerate(self.layers):
+                if index and index % layers == 0:
+                    yield
                 x = layer(x)
+            yield
             found.update(zip(group, self.norm(x), strict=True))
         return [found[number] for number in range(len(slices))]
 

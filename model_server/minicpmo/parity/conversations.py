@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.network.sampling import TextSampling, drawing, greedy
+from model_server.minicpmo.network.sampling import TextChooser, TextSampling, drawing, greedy
 from model_server.minicpmo.network.speech_sampling import argmax
 from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
@@ -59,7 +59,7 @@ class Draws:
     """Chooses ids as a case says, and remembers what there was to choose from."""
 
     script: Iterator[int] | None
-    choose: Callable[[Tensor], int]
+    choose: TextChooser
     ids: list[int] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
     margin: float = float("inf")
@@ -67,7 +67,7 @@ class Draws:
     def __call__(self, penalised: Tensor) -> int:
         first, second = penalised.topk(2).values.tolist()
         self.margin = min(self.margin, first - second)
-        self.ids.append(self.choose(penalised) if self.script is None else next(self.script))
+        self.ids.append(int(self.choose(penalised)) if self.script is None else next(self.script))
         return self.ids[-1]
 
 

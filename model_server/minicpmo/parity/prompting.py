@@ -12,6 +12,7 @@ from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import INDEX, Node, VectorSet
 from model_server.minicpmo.replies.behaviour import PARITY
 from model_server.minicpmo.replies.generation import TextRounds
+from model_server.minicpmo.replies.steps import run_alone
 from model_server.minicpmo.words.prompts import GENERATION_PROMPT, clip_fillers, picture_fillers
 
 FORCED = "full_forced.npz"
@@ -72,7 +73,7 @@ def draws(vectors: VectorSet, report: Report, model: MiniCPMO, case: Node) -> No
 
     constant = Constant(model, torch.from_numpy(vectors.array(FORCED, f"{key}_logits")))
     rounds = TextRounds(constant, model.tokenizer, PARITY, options, choose)  # type: ignore[arg-type]
-    list(rounds.run(model.tokenizer.encode(GENERATION_PROMPT), model.language.new_cache()))
+    list(run_alone(rounds.run(model.tokenizer.encode(GENERATION_PROMPT), model.language.new_cache())))
     report.close(FORCED, f"{key}_probs", torch.stack(found), PROBABILITIES)
     report.same(case["n_allowed"], [int((row > 0).sum()) for row in found])
 

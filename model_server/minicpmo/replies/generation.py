@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from model_server.minicpmo.network.language import Language
 from model_server.minicpmo.network.layers import KVCache
 from model_server.minicpmo.network.sampling import TextChooser, TextSampling, forbidden, penalised
 from model_server.minicpmo.replies.behaviour import Behaviour
+from model_server.minicpmo.replies.steps import LanguageStep, Step, Steps, asked
 from model_server.minicpmo.words.rounds import RoundText
 from model_server.minicpmo.words.tokens import TextTokenizer
 
@@ -63,14 +66,16 @@ class TextRounds:
         self._ends = (*self._specials.terminators, *over)
         self._text = RoundText(tokenizer, behaviour.keep_exclamation_marks, over)
         self.reply = Reply()
+        self.most = language.config.max_positions
+        """The context holds no more positions."""
 
-    def run(self, prompt: list[int], cache: KVCache) -> Generator[Round]:
-        """Answer behind `prompt`. A round that fails is not in the context; the rounds before it are."""
+    def run(self, prompt: list[int], cache: KVCache) -> Steps[Round]:
+        """Answer behind `prompt`, step by step. A round that fails is not in the context; the rounds before it are."""
         reply, row = self.reply, prompt
         while True:
             before = cache.length
             try:
-                ids = self._round(row, cache)
+                ids = yield from self._round(row, cache)
                 text = self._text.add(ids)
             except BaseException:
                 cache.truncate(before)
@@ -82,29 +87,29 @@ class TextRounds:
             yield reply.rounds[-1]
             if reply.completed or len(reply.ids) >= self._options.max_new_tokens:
                 return
-            if cache.length + ROUND > self._language.config.max_positions:
+            if cache.length + ROUND > self.most:
                 return
             row = ids[-1:]
 
-    def _round(self, row: list[int], cache: KVCache) -> list[int]:
+    def _round(self, row: list[int], cache: KVCache) -> Generator[Step[Any], Any, list[int]]:
         """Up to three tokens behind `row`, which is not in the context yet."""
         ids: list[int] = []
         feed = row
         while True:
-            hidden = self._language(self._language.embed(feed), cache)
+            chosen = partial(self._next, row, tuple(ids))
+            decoded = yield from asked(LanguageStep(self._language, feed, cache, chosen))
             if self.reply.opening is None:
-                self.reply.opening = hidden
-                self.reply.speaker = hidden[last_place(feed, self._specials.speaker)]
-            logits = self._language.logits(hidden[-1])
-            self._observe(logits)
-            ids.append(self._next(logits, row, ids))
+                self.reply.opening = decoded.hidden
+                self.reply.speaker = decoded.hidden[last_place(feed, self._specials.speaker)]
+            ids.append(decoded.id)
             if len(ids) == ROUND or ids[-1] in self._ends:
                 return ids
             feed = ids[-1:]
 
-    def _next(self, logits: Tensor, row: list[int], ids: list[int]) -> int:
+    def _next(self, row: list[int], ids: tuple[int, ...], logits: Tensor) -> int | Tensor:
+        self._observe(logits)
         whole, options = self._behaviour, self._options
-        seen = self.reply.ids + ids if whole.penalty_over_reply else row + ids
+        seen = [*(self.reply.ids if whole.penalty_over_reply else row), *ids]
         logits = penalised(logits, seen, options.repetition_penalty)
         drawn = len(ids) + (len(self.reply.ids) if whole.minimum_over_reply else 0)
         if drawn < options.min_new_tokens:

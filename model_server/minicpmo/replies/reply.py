@@ -6,7 +6,8 @@ section 10 and in `behaviour.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from model_server.minicpmo.replies.generation import Round
 from model_server.minicpmo.replies.joining import Joiner
 from model_server.minicpmo.replies.segment import SPARE_TOKENS, Piece, Segment, Voice, cut_behind
 from model_server.minicpmo.replies.silence import Silence
+from model_server.minicpmo.replies.steps import Step, Steps, pulled
 from model_server.minicpmo.words.spoken_text import PlainText, sentence_end, split_point
 
 TIGHT_TOKENS = 60
@@ -32,21 +34,22 @@ class SpokenReply:
     """Speaks the rounds of one reply, which it pulls one by one. Text is given at once, sound when it is there."""
 
     def __init__(
-        self, model: MiniCPMO, voice: Voice, rounds: Iterator[Round], speaker: Callable[[], Tensor], early: bool
+        self, model: MiniCPMO, voice: Voice, rounds: Steps[Round], speaker: Callable[[], Tensor], early: bool
     ) -> None:
         """`speaker` gives the hidden state [hidden] at `<|spk|>` once the first round was pulled."""
         self._model, self._voice, self._speaker = model, voice, speaker
-        self._rounds: Iterator[Round] | None = rounds
+        self._rounds: Steps[Round] | None = rounds
         self._joiner = Joiner(early=early)
         self._preparer = PlainText()
+        voice.timeline.begin(self._preparer.places)
         self._silence = Silence()
         self._text = ""
         """Prepared text that the present segment has to speak."""
         self._judged = 0
         """How much of it was searched for an end."""
 
-    def run(self) -> Generator[Piece]:
-        """Pieces in order; closing the generator abandons the reply."""
+    def run(self) -> Steps[Piece]:
+        """Pieces in order, step by step; closing the generator abandons the reply."""
         before: Segment | None = None
         while True:
             while self._rounds is not None and not self._text.strip():
@@ -60,9 +63,9 @@ class SpokenReply:
             before = segment
         yield from self._given(self._joiner.flush())
 
-    def _listen(self) -> Generator[Piece]:
+    def _listen(self) -> Steps[Piece]:
         """Pull a round; when there is none, what the preparer held back is the end of the text."""
-        found = next(self._rounds, None) if self._rounds is not None else None
+        found = (yield from pulled(self._rounds)) if self._rounds is not None else None
         if found is None:
             self._rounds = None
             self._text += self._preparer.finish()
@@ -71,7 +74,7 @@ class SpokenReply:
         if found.text:
             yield Piece(found.text, torch.zeros(0))
 
-    def _speak(self, segment: Segment) -> Generator[Piece, None, str]:
+    def _speak(self, segment: Segment) -> Generator[Step[Any] | Piece, Any, str]:
         """One segment. Returns the text that a further one has to speak."""
         rest: str | None = None
         while rest is None:
@@ -120,8 +123,10 @@ class SpokenReply:
             segment.give_chunk()
         return True
 
-    def _call(self, segment: Segment) -> Generator[Piece]:
-        given = self._joiner.feed(segment.call())
+    def _call(self, segment: Segment) -> Steps[Piece]:
+        piece = yield from segment.call()
+        self._voice.timeline.spoke(segment, segment.spoken(self._preparer.spoken - len(self._text)))
+        given = self._joiner.feed(piece)
         self._silence.hear(given)  # Not the piece itself, which repeats samples of the one before it.
         yield from self._given(given)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from itertools import chain
+from collections.abc import Callable, Generator
+from typing import Any
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.replies.generation import Round
 from model_server.minicpmo.replies.joining import Joiner
 from model_server.minicpmo.replies.segment import SPARE_TOKENS, Piece, Segment, Voice, cut_behind
+from model_server.minicpmo.replies.steps import Step, Steps, pulled
 from model_server.minicpmo.words.spoken_text import OfficialText, sentence_end
 from model_server.minicpmo.words.turns import SPEECH_END
 
@@ -19,23 +20,34 @@ class OfficialReply:
     """Speaks the rounds of one reply, which it pulls one by one."""
 
     def __init__(
-        self, model: MiniCPMO, voice: Voice, rounds: Iterator[Round], speaker: Callable[[], Tensor], early: bool
+        self, model: MiniCPMO, voice: Voice, rounds: Steps[Round], speaker: Callable[[], Tensor], early: bool
     ) -> None:
         """`speaker` gives the hidden state [hidden] at `<|spk|>` once the first round was pulled."""
         self._model, self._voice, self._early = model, voice, early
-        self._texts: Iterator[str] = (self._received(found) for found in rounds)
+        self._rounds = rounds
+        self._ahead: str | None = None
+        """A round's text that was looked at and not taken."""
         self._speaker = speaker
         self._unsaid = ""
 
-    def _received(self, found: Round) -> str:
+    def _received(self) -> Generator[Step[Any], Any, str | None]:
+        """The next round's text, None behind the last."""
+        if self._ahead is not None:
+            text, self._ahead = self._ahead, None
+            return text
+        found = yield from pulled(self._rounds)
+        if found is None:
+            return None
         text = found.text.partition(SPEECH_END)[0]
         self._unsaid += text
         return text
 
-    def run(self) -> Generator[Piece]:
-        """Pieces in order; closing the generator abandons the reply."""
+    def run(self) -> Steps[Piece]:
+        """Pieces in order, step by step; closing the generator abandons the reply."""
         preparer = OfficialText()
-        text = preparer.add(next(self._texts), first_round=True)
+        first = yield from self._received()
+        assert first is not None, "a reply has a round"
+        text = preparer.add(first, first_round=True)
         segment = Segment(self._model, self._voice, self._speaker())
         while True:
             joiner = Joiner(early=self._early)
@@ -45,19 +57,18 @@ class OfficialReply:
                 return
             text = self._model.speech_tokenizer.decode(segment.last_words) + rest
             segment = Segment(self._model, self._voice, self._speaker(), before=segment)
-            first = next(self._texts, "")
-            if not first:
+            self._ahead = yield from self._received()
+            if not self._ahead:
                 return
-            self._texts = chain([first], self._texts)
             preparer = OfficialText(text)
 
     def _speak(
         self, segment: Segment, preparer: OfficialText, text: str, joiner: Joiner
-    ) -> Generator[Piece, None, str | None]:
+    ) -> Generator[Step[Any] | Piece, Any, str | None]:
         """All of one segment; the text left over behind a sentence's end for a further one, or None."""
         rest = None
         segment.read(text)
-        for raw in self._texts:
+        while (raw := (yield from self._received())) is not None:
             text += preparer.add(raw)
             segment.read(text)
             mark = sentence_end(raw)
@@ -67,12 +78,12 @@ class OfficialReply:
                 break
             if segment.chunk_ready:
                 segment.give_chunk()
-                yield from self._given(joiner.feed(segment.call()))
+                yield from self._given(joiner.feed((yield from segment.call())))
                 if segment.finished:
                     return None
         segment.give_rest()
         while not segment.frames or not (segment.finished or segment.full):
-            yield from self._given(joiner.feed(segment.call()))
+            yield from self._given(joiner.feed((yield from segment.call())))
         return rest
 
     def _given(self, samples: Tensor) -> Generator[Piece]:

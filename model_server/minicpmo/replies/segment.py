@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from model_server.minicpmo.config import SpeechConfig
+from model_server.minicpmo.memory.heard import Spoken, Timeline
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.speech import Chooser
+from model_server.minicpmo.network.speech_sampling import LEAST_STEPS
+from model_server.minicpmo.network.speech_state import visible_text
+from model_server.minicpmo.replies.steps import SoundStep, SpeechStep, SpeechTextStep, Step, asked
 from model_server.minicpmo.words.speech_ids import speech_ids
 
 CALL = 25
@@ -64,6 +69,8 @@ class Voice:
     forbid_end: Callable[[int], bool] = lambda call: False
     """Whether this call (counted over the whole reply) may not end the speech."""
     trace: SpeechTrace = field(default_factory=SpeechTrace)
+    timeline: Timeline = field(default_factory=Timeline)
+    """What was spoken when."""
 
 
 class Segment:
@@ -86,6 +93,9 @@ class Segment:
         self.decoded = 0
         """Frames that have become sound."""
         self._begun = False
+        self._due: list[tuple[Sequence[int], int]] = []
+        """Text and its first slot, given but not read yet: that is the next call's first work."""
+        self._context = 0
         if before is not None:
             self._continue(before)
 
@@ -93,10 +103,11 @@ class Segment:
         words = before.last_words
         head = [*before.ids[:2], *words]
         self.state.text_length = len(words)
-        self._prefill(head, 0)
+        self._note(head, 0)
+        self._model.speech.prefill_text(self.state, head, 0)
         codes = before.state.codes[-CONTEXT_FRAMES:]
         self._model.speech.prefill_audio(self.state, codes)
-        self.decoded = len(codes)
+        self.decoded = self._context = len(codes)
 
     @property
     def last_words(self) -> list[int]:
@@ -117,6 +128,15 @@ class Segment:
     def frames(self) -> int:
         """Code frames so far, those of the segment before it counted in."""
         return len(self.state.codes)
+
+    def spoken(self, begins: int) -> Spoken:
+        """How far it is; its text begins there in the text to be spoken."""
+        return Spoken(begins, self.text, self._model.speech_tokenizer.ends, self._visible, self.frames - self._context)
+
+    def _visible(self, frame: int) -> int:
+        """How many text tokens of its own the step of its frame number `frame` may see (specification 8.4)."""
+        seen = visible_text(self._config, self._context + frame, self._config.reserved_text)
+        return seen - 2 - len(self.head)
 
     def read(self, text: str) -> None:
         """The text to be spoken is now `text`; what was given to the speech model stays."""
@@ -179,20 +199,33 @@ class Segment:
     def _give(self, start: int, stop: int) -> None:
         self.state.text_length = self.count
         if start < stop:
-            self._prefill(self.ids[start:stop], start)
+            self._note(self.ids[start:stop], start)
+            self._due.append((self.ids[start:stop], start))
 
-    def _prefill(self, ids: Sequence[int], start: int) -> None:
+    def _note(self, ids: Sequence[int], start: int) -> None:
         self._trace.segments += not self._begun
         self._begun = True
         self._trace.prefills.append((list(ids), list(range(start, start + len(ids)))))
-        self._model.speech.prefill_text(self.state, ids, start)
 
-    def call(self) -> Tensor:
+    def _frames(self) -> Generator[Step[Any], Any, None]:
+        """Read the text that was given, then up to 25 frames."""
+        speech, no_stop = self._model.speech, self._voice.forbid_end(len(self._trace.calls))
+        due, self._due = self._due, []
+        for ids, start in due:
+            yield from asked(SpeechTextStep(speech, self.state, ids, start))
+        speech.begin_call(self.state, CALL)
+        for step in range(CALL):
+            may_end = step >= LEAST_STEPS and not no_stop
+            yield from asked(SpeechStep(speech, self.state, self._voice.choose, may_end))
+            if self.state.finished:
+                break
+        self.finished = self.state.finished
+
+    def call(self) -> Generator[Step[Any], Any, Tensor]:
         """Speak on for up to 25 frames; their sound, after the first piece of a reply with 2048 samples of overlap."""
-        forbid = self._voice.forbid_end(len(self._trace.calls))
-        _, self.finished = self._model.speech.speak(self.state, CALL, self._voice.choose, no_stop=forbid)
+        yield from self._frames()
         self._trace.calls.append((self.frames, self.finished, self.state.kv_length))
         self._trace.frames = self.state.codes.tolist()
         codes = self.state.codes[max(self.decoded - OVERLAP_FRAMES, 0) :]
         self.decoded = self.frames
-        return self._model.vocos(self._model.dvae(codes).float())  # type: ignore[no-any-return]
+        return (yield from asked(SoundStep(self._model, codes)))

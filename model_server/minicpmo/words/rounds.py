@@ -53,6 +53,11 @@ class RoundText:
         self._tokenizer, self._keep, self._over = tokenizer, keep_exclamation_marks, tuple(over)
         self._held: list[int] = []
 
+    @property
+    def waiting(self) -> bool:
+        """The last tokens end inside of a character."""
+        return bool(self._held)
+
     def add(self, ids: Sequence[int]) -> str:
         """The text that became whole with a round. Raises `EmptyRound`, as published, and is then as before."""
         ready, held = hold_back(self._tokenizer, self._held, ids)

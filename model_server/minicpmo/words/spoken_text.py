@@ -126,6 +126,13 @@ class PlainText:
         self._before = ""
         """The last character that is no space."""
         self._spoken_last, self._space = "", False
+        self.places: list[tuple[int, int]] = []
+        """Behind each unit, how far the text and the text to be spoken had come, in characters."""
+
+    @property
+    def spoken(self) -> int:
+        """Characters of the text to be spoken so far."""
+        return self.places[-1][1] if self.places else 0
 
     @property
     def language(self) -> SpokenLanguage:
@@ -140,6 +147,12 @@ class PlainText:
         return "".join([self._said(unit) for unit in self._units.finish()])
 
     def _said(self, unit: Unit) -> str:
+        said = self._prepared(unit)
+        read, spoken = self.places[-1] if self.places else (0, 0)
+        self.places.append((read + len(unit.text), spoken + len(said)))
+        return said
+
+    def _prepared(self, unit: Unit) -> str:
         words = self._markup.strip(unit)
         if unit.text.isspace():
             return self._paused(unit)

@@ -145,6 +145,10 @@ class SpeechTokenizer:
         first = max(tokens, 0)
         return int(found.offsets[first if inside_words else found.word_ids.index(found.word_ids[first])][0])
 
+    def ends(self, text: str) -> list[int]:
+        """Where each token of `text` ends in it."""
+        return [end for _, end in self._tokenizer.encode(text, add_special_tokens=False).offsets]
+
     def decode(self, ids: list[int]) -> str:
         """The text of ids; a leading continuation piece keeps its `##`."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))

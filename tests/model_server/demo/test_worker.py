@@ -68,6 +68,20 @@ async def test_hears_a_turn_at_once_or_as_it_grows(ear: Ear) -> None:
     assert [sentence.text for sentence in at_once] == ["what can you do"]
 
 
+async def test_a_worker_is_idle_when_it_owes_nothing() -> None:
+    ear = Ear(GRAMMAR, DEAF, hung_s=PATIENCE_S)
+    assert not ear.worker.idle
+    await ear.start()
+    assert ear.worker.idle
+    waiting = asyncio.create_task(ear.finish("call", [bytes(320)], PATIENCE_S))
+    await asyncio.sleep(0)
+    assert not ear.worker.idle
+    await ear.aclose()
+    with pytest.raises(NoAnswer, match="the ear ended"):
+        await waiting
+    assert not ear.worker.idle
+
+
 async def test_a_killed_ear_is_replaced(ear: Ear) -> None:
     first = ear.worker.process_id
     assert first is not None

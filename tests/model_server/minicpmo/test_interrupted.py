@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, cycle, islice, repeat
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from model_server.minicpmo.errors import InputError
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.language import Language
-from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.layers import KVCache, finished
 from model_server.minicpmo.network.sampling import TextSampling
 from model_server.minicpmo.network.speech_sampling import argmax
 from model_server.minicpmo.replies.generation import ROUND
@@ -49,8 +49,14 @@ class Noted(torch.nn.Module):
         return self.inner.embed(ids)
 
     def forward(self, x: Tensor, cache: KVCache) -> Tensor:
+        return finished(self.by_groups(x, [len(x)], [cache], 1))
+
+    def by_groups(
+        self, x: Tensor, counts: list[int], caches: list[KVCache], layers: int
+    ) -> Generator[None, None, Tensor]:
+        (cache,) = caches
         kept = self.written.setdefault(id(cache), [])[: cache.length]
-        hidden: Tensor = self.inner(x, cache)
+        hidden = yield from self.inner.by_groups(x, counts, caches, layers)
         self.written[id(cache)] = kept + self._next
         return hidden
 

@@ -14,6 +14,7 @@ from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.sampling import TextSampling
 from model_server.minicpmo.network.speech_sampling import LEAST_STEPS, argmax
 from model_server.minicpmo.replies.behaviour import DEFAULT, PARITY, Behaviour
+from model_server.minicpmo.replies.generation import Round
 from model_server.minicpmo.replies.reply import SpokenReply
 from model_server.minicpmo.replies.segment import Segment, SpeechTrace, Voice
 from model_server.minicpmo.session import Session
@@ -230,7 +231,7 @@ def cut(model: MiniCPMO, text: str, chunks: int) -> tuple[Segment, str | None]:
     """A segment that is given some chunks of text, then cut; and what is left over."""
     voice = Voice(argmax)
     speaker = torch.ones(model.config.speech.llm_size)
-    reply = SpokenReply(model, voice, iter(()), lambda: speaker, early=True)
+    reply = SpokenReply(model, voice, (found for found in list[Round]()), lambda: speaker, early=True)
     segment = Segment(model, voice, speaker)
     segment.read(text)
     for _ in range(chunks):

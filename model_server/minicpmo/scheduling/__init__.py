@@ -1,0 +1,1 @@
+"""Which work of which call runs next, and what runs together."""

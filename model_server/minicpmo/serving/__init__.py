@@ -1,0 +1,1 @@
+"""The engine `minicpmo`: the network behind the engine contract, for many calls at once."""
