@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run chat test bench bench-ears bench-engine bench-floor parity lint soak lock clean
+.PHONY: run chat test bench bench-batching bench-ears bench-engine bench-floor parity lint soak lock clean
 
-run: .venv/run.done
+run: $(if $(findstring minicpmo,$(ARGS)),.venv/model.done,.venv/run.done)
 	$(BIN)/python -m realtime $(ARGS)
 
 chat: .venv/model.done
@@ -16,6 +16,9 @@ test: .venv/dev.done
 
 bench: .venv/dev.done
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-batching: .venv/dev.done
+	$(BIN)/python -m tests.bench.batching $(ARGS)
 
 bench-ears: .venv/dev.done
 	$(BIN)/python -m tests.bench.ears $(ARGS)

@@ -129,6 +129,8 @@ def field_row(struct: type[msgspec.Struct], name: str, hint: Any) -> str:
 def show_default(value: Any) -> str:
     if value is msgspec.NODEFAULT:
         return "required"
+    if value is msgspec.UNSET:
+        return "as it was"
     if type(value).__name__ == "Factory":
         made = value.factory()
         value = made if isinstance(made, list | dict | str) else f"a default {type(made).__name__}"
@@ -146,7 +148,7 @@ def show_type(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(show_type(part) for part in arguments)
+        return " or ".join(show_type(part) for part in arguments if part is not msgspec.UnsetType)
     if origin in (list, tuple):
         inner = [part for part in arguments if part is not Ellipsis]
         many = origin is list or Ellipsis in arguments

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 
 from aiortc import RTCIceServer
 
 from model_server import protocol
 from model_server.protocol import SessionConfig
-from realtime.call import Call, CallOptions
+from realtime.call import Call, CallParts
+from realtime.call_outside import CallFacts
 from realtime.floor import FloorRules
 from realtime.media.speech import DetectorName, DetectorPool, SpeechDetector, create_detector
 from realtime.peer import prepare_connections
+from realtime.replay.recorder import Recorder
+from realtime.replay.recording import Recording
 from realtime.service.metrics import Metrics
 from realtime.service.settings import Settings
 from realtime.service.upstream import ModelServer
 from realtime.session.model_session import ModelSession, SessionRefused, SessionState
+from realtime.turn_end_model import TurnEndModel
 from realtime.web.refusals import CallRefused, ServerFull
 
 READY_TIMEOUT_S = 10.0
@@ -47,10 +52,17 @@ class SessionRelay:
 class SessionCalls:
     """`realtime.web.admission.CallFactory` over a model server."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, model_server: ModelServer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        model_server: ModelServer,
+        turn_end_model: TurnEndModel | None = None,
+    ) -> None:
         prepare_connections(loopback_candidates=settings.loopback_candidates)
         self._metrics = metrics
         self._model_server = model_server
+        self._turn_end_model = turn_end_model
         self._floor = settings.floor
         self._greet = settings.greeting
         self._ice_servers = [
@@ -60,6 +72,7 @@ class SessionCalls:
         self._detector_name: DetectorName = settings.detector
         self._detectors = DetectorPool(settings.detector)
         self._detectors.warm(WARM_DETECTORS)
+        self._recorder = Recorder(settings.record_events) if settings.record_events is not None else None
 
     async def open(self, call_id: str, on_queued: Callable[[int, float], None] | None = None) -> Call:
         """A call with an open session. Raises `ServerFull`, `ModelServerUnavailable`, `CallRefused`."""
@@ -76,10 +89,34 @@ class SessionCalls:
         except BaseException:
             await session.close()
             raise
-        options = CallOptions(self._ice_servers, self._rules(session), greet=self._greet)
-        clock = asyncio.get_running_loop().time
-        relay.call = Call(call_id, session, options, detector, self._detectors.give_back, self._metrics, clock)
+        relay.call = self._around(call_id, session, detector)
         return relay.call
+
+    def _around(self, call_id: str, session: ModelSession, detector: SpeechDetector) -> Call:
+        facts = CallFacts(
+            call_id,
+            asyncio.get_running_loop().time(),
+            secrets.randbits(64),
+            session.capabilities,
+            session.limits,
+            self._rules(session),
+            greet=self._greet,
+            recording=self._recorder is not None,
+        )
+        parts = CallParts(
+            session,
+            self._ice_servers,
+            detector,
+            self._detectors.give_back,
+            self._record(facts, detector),
+            self._turn_end_model,
+        )
+        return Call(facts, parts, self._metrics, asyncio.get_running_loop().time)
+
+    def _record(self, facts: CallFacts, detector: SpeechDetector) -> Recording | None:
+        if self._recorder is None:
+            return None
+        return self._recorder.begin(facts, detector)
 
     async def _detector(self) -> SpeechDetector:
         """A detector that waits, else a new one, loaded beside the loop because that takes 100 ms."""

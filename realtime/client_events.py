@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable
 from typing import Protocol
 
-from model_server.protocol import MAX_TEXT_CHARS, PictureItem, SessionConfig, TextItem
+from model_server.protocol import MAX_TEXT_CHARS, PictureItem, TextItem
 from realtime import events
 from realtime.dialogue import Dialogue
 from realtime.events import EventError
@@ -50,10 +50,16 @@ class ClientEvents:
                 self._call.pong(nonce)
             case events.SessionUpdate(session=settings):
                 self._call.apply_settings(settings)
+            case events.InputCommit():
+                _check_manual(self._dialogue.commit(now))
+            case events.InputClear():
+                _check_manual(self._dialogue.clear_input())
+            case events.Typing():
+                self._dialogue.active(now)
             case events.MediaState():
                 self._call.media_state(event)
             case events.ConversationItemCreate(item=item):
-                self._create_item(item)
+                self._create_item(item, now)
             case events.ResponseCreate(response=options):
                 self._create_response(options, now)
             case events.ResponseCancel(response_id=response_id):
@@ -77,7 +83,7 @@ class ClientEvents:
         if not self._dialogue.truncate(event.item_id, event.audio_end_ms, now):
             raise EventError("item_truncate_invalid_item_id", "no response with speech has this item", param="item_id")
 
-    def _create_item(self, item: events.Item) -> None:
+    def _create_item(self, item: events.Item, now: float) -> None:
         """All parts are checked before the first is written."""
         if item.role != "user":
             raise EventError("invalid_value", f"expected role user, got {item.role}", param="item.role")
@@ -86,8 +92,14 @@ class ClientEvents:
         parts = [_part(part, f"item.content[{index}]") for index, part in enumerate(item.content)]
         shown = [events.ContentPart(type=part.type, text=part.text) for part in item.content]
         told = events.Item(id=item.id or self._new_id("item"), role="user", content=shown)
-        if not self._dialogue.write(parts, told):
+        if not self._dialogue.write(parts, told, now):
             raise EventError("too_many_items", "too many items wait for the reply to end: wait for response.done")
+
+
+def _check_manual(done: bool) -> None:
+    if not done:
+        message = "voices decide when a turn is over: set turn_detection to null first"
+        raise EventError("turn_detection_active", message, param="session.turn_detection")
 
 
 def _part(part: events.ContentPart, where: str) -> TextItem | PictureItem:
@@ -110,22 +122,3 @@ def _jpeg(url: str, where: str) -> bytes:
     except (binascii.Error, PictureError) as error:
         raise EventError("invalid_image", str(error), param=f"{where}.image_url") from error
     return jpeg
-
-
-def session_config(
-    settings: events.SessionSettings, config: SessionConfig, languages: tuple[str, ...]
-) -> SessionConfig:
-    """`config` with what `settings` changes. Raises `EventError` that names the field."""
-    if settings.instructions is not None and len(settings.instructions) > MAX_TEXT_CHARS:
-        raise EventError("invalid_value", f"expected at most {MAX_TEXT_CHARS} characters", param="session.instructions")
-    if settings.language is not None and settings.language not in languages:
-        raise EventError("invalid_value", f"expected one of {', '.join(languages)}", param="session.language")
-    modalities = settings.output_modalities
-    return SessionConfig(
-        instructions=config.instructions if settings.instructions is None else settings.instructions,
-        language=settings.language or config.language,
-        mode=config.mode,
-        speech=config.speech if modalities is None else "audio" in modalities,
-        transcribe=config.transcribe,
-        seed=config.seed,
-    )

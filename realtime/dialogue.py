@@ -6,58 +6,38 @@ brings the time, a session port carries requests out, and `emit` carries events 
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import structlog
 
 from model_server import protocol
-from model_server.protocol import Capabilities, GenerateOptions, PictureItem, TextItem, Unit
+from model_server.protocol import Capabilities, GenerateOptions, PictureItem, TextItem
 from realtime import events, floor
 from realtime.events import ServerEvent
 from realtime.floor import Effect, Floor, FloorEvent, FloorRules, FloorState
-from realtime.held import HeldUnits, Waiting
-from realtime.interruption import Sounding
-from realtime.media.hearing import Edge
+from realtime.guess import Guesses, Taken
+from realtime.hands_free import HandsFree
+from realtime.interruption import Sign, Sounding
+from realtime.media.decoder import Samples
+from realtime.media.hearing import Edge, Surroundings
 from realtime.media.units import CutUnit
 from realtime.playout import PlayoutError
 from realtime.service.metrics import Metrics
 from realtime.speaking import Speaking
+from realtime.stop_words import StopWords
+from realtime.turn_events import TurnEvents
+from realtime.writing import Cutter, SessionPort, Writing
 
 log = structlog.get_logger(__name__)
 
 MAX_WAIT_UNITS = 10
 """Seconds of the person's speech that may wait for a reply to end; then the reply yields."""
 
-MAX_TYPED_ITEMS = 16
-"""Typed or shown items that may wait for a reply to end."""
-
-REMEMBERED_TURNS = 16
-"""Turns that a transcript may still arrive for."""
-
-
-class SessionPort(Protocol):
-    """The model session as the dialogue needs it; nothing here blocks."""
-
-    def prefill(self, item: protocol.Item) -> int: ...
-    def generate(self, response_id: str, options: GenerateOptions) -> None: ...
-    def played(self, response_id: str, ms: int) -> None: ...
-    def cancel(self, response_id: str, keep_ms: int = 0) -> None: ...
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The person's latest turn, to which a transcript and timings belong."""
-
-    item_id: str | None = None
-    ended_at: float | None = None
-    committed_at: float | None = None
-
 
 class Dialogue:
-    """One call's conversation. `cut_turn` closes the short unit; `emit` sends an event to the client."""
+    """One call's conversation. `cutter` closes a turn's short unit; `emit` sends an event to the client."""
 
     def __init__(
         self,
@@ -65,7 +45,7 @@ class Dialogue:
         session: SessionPort,
         speaking: Speaking,
         emit: Callable[[ServerEvent], None],
-        cut_turn: Callable[[], CutUnit | None],
+        cutter: Cutter,
         new_id: Callable[[str], str],
         rules: FloorRules,
         metrics: Metrics,
@@ -73,21 +53,22 @@ class Dialogue:
         self.speaking = speaking
         self.spoken = True
         """Whether the client wants speech at all."""
+        self._hands_free = HandsFree()
+        self.stop_words: StopWords | None = None
+        """What knows the words that want the floor; None: loudness alone decides."""
         self._native = capabilities.turn_taking == "native"
         self._session = session
         self._emit = emit
-        self._cut_turn = cut_turn
         self._new_id = new_id
         self._metrics = metrics
-        self._held = HeldUnits()
-        self._typed_waiting = 0
-        self._returned: list[protocol.Item] = []
+        self._cutter = cutter
+        self._writing = Writing(session, cutter)
+        self._manual = rules.manual
+        self._guesses = Guesses(self._writing, session, metrics)
+        self._spare = False
         self._floor = Floor(rules, new_id, self._log_transition)
         self._floor_events: deque[FloorEvent] = deque()
-        self._turn = _Turn()
-        self._turn_of: OrderedDict[int, str] = OrderedDict()
-        self._last_seq = 0
-        self._last_item: str | None = None
+        self._turns = TurnEvents(emit)
         self._instructions = ""
         self._cut_reason = "turn_detected"
         self._keep_ms: dict[str, int] = {}
@@ -107,16 +88,38 @@ class Dialogue:
     def edge(self, edge: Edge, now: float) -> None:
         """The person's speech started or stopped."""
         if edge.started:
-            self._held.voice_from(edge.position)
+            self._writing.held.voice_from(edge.position)
             self._floor_event(floor.SpeechStarted(edge.position, edge.at, edge.sounding), now)
         else:
-            self._turn.ended_at = edge.at
-            self._floor_event(floor.SpeechStopped(edge.position, edge.at), now)
+            self._turns.silent(edge.at)
+            self._floor_event(floor.SpeechStopped(edge.position, edge.at, edge.fall_db), now)
+
+    def end_judged(self, position: int, odds: float, now: float) -> None:
+        """A learned model's odds that the turn is over whose voice ended at `position`."""
+        self._floor_event(floor.EndJudged(position, odds), now)
 
     def stirred(self, now: float) -> None:
         """The person may be beginning to speak."""
         if self._floor.state == FloorState.PERSON:
             self._floor_event(floor.Stirred(), now)
+
+    def sign(self, sign: Sign, now: float) -> None:
+        """The person may be beginning to speak over the assistant."""
+        if self._floor.state in (FloorState.SPEAKING, FloorState.HOLDING):
+            self._floor_event(sign, now)
+
+    def surroundings(self, levels: Surroundings, now: float) -> None:
+        """How loud echo and room are: where nobody can tell who speaks, the person is offered to tap instead."""
+        if self._hands_free.feed(self._floor.usual_db, levels.echo_db, levels.room_db, now) and not self._manual:
+            message = "It is loud here. Tapping when you want to speak works better."
+            self._emit(events.SessionDegraded(reason="hands_free", message=message))
+
+    def frame(self, samples: Samples, now: float) -> None:
+        """The next samples that are heard, whatever they are."""
+        if self.stop_words is not None:
+            word = self.stop_words.feed(samples, held=self._floor.state == FloorState.HOLDING)
+            if word is not None:
+                self._floor_event(floor.Spotted(word), now)
 
     def sounding(self, sounding: Sounding, now: float) -> None:
         """What the voice that goes on sounds like."""
@@ -124,28 +127,58 @@ class Dialogue:
 
     def unit(self, unit: CutUnit, now: float) -> None:
         """A unit was closed; a voice that is not the person's makes it none of theirs."""
-        self._offer(replace(unit, voiced=False) if self._floor.ignores_voice else unit)
-        if self._held.speech_units >= MAX_WAIT_UNITS:
+        self._writing.offer(replace(unit, voiced=False) if self._floor.ignores_voice else unit)
+        if self._writing.held.speech_units >= MAX_WAIT_UNITS:
             self._cut_reason = "turn_detected"
             self._floor_event(floor.StopRequested("the person waited too long"), now)
 
     # ---------------------------------------------------------------------------------------------- what is asked
 
-    def write(self, items: Sequence[TextItem | PictureItem], told: events.Item) -> bool:
+    def write(self, items: Sequence[TextItem | PictureItem], told: events.Item, now: float) -> bool:
         """The person typed or shows something, told as one item; false when too much waits already."""
-        if self._held.holding and self._typed_waiting + len(items) > MAX_TYPED_ITEMS:
+        self.context_changes(now)
+        if not self._writing.write(items):
             return False
-        self._typed_waiting += len(items) if self._held.holding else 0
-        self._add_item(told)
-        for item in items:
-            self._offer(item)
+        self._turns.added(told)
         return True
+
+    def context_changes(self, now: float) -> None:
+        """An answer must know what is written or set next: one that was guessed is none."""
+        self._floor_event(floor.ContextChanges(), now)
+
+    def set_rules(self, rules: FloorRules, now: float) -> None:
+        """From now on turns are found by these rules."""
+        self._manual = rules.manual
+        self._floor_event(floor.RulesChange(rules), now)
+
+    def commit(self, now: float) -> bool:
+        """Push to talk: the person's turn is over, and answered when the client asks; false where voices decide."""
+        if self._manual:
+            self._floor_event(floor.Commit(self._cutter.end), now)
+        return self._manual
+
+    def clear_input(self) -> bool:
+        """Push to talk: what was heard and not written yet never was; false where voices decide."""
+        if self._manual:
+            self._writing.clear()
+            self._emit(events.InputCleared())
+        return self._manual
+
+    def active(self, now: float) -> None:
+        """The person is there: they type."""
+        self._floor_event(floor.Active(), now)
+
+    def returned(self, item: protocol.Item) -> None:
+        """A turn-based engine was in the middle of its reply and did not take `item`: it goes first afterwards."""
+        self._writing.returned(item)
 
     def ask(self, now: float, *, say: str | None = None, instructions: str = "") -> bool:
         """An answer is wanted now; false while a response is active, which then goes on."""
         if self._floor.state in (FloorState.THINKING, FloorState.SPEAKING, FloorState.HOLDING):
             return False
         self._instructions = instructions
+        if instructions:
+            self.context_changes(now)
         self._floor_event(floor.ReplyRequested(say), now)
         return True
 
@@ -171,15 +204,22 @@ class Dialogue:
 
     def played(self, ack: events.PlaybackAck, now: float) -> None:
         """The page says what left the loudspeaker."""
-        taken = self.speaking.playout.ack(ack.response_id, ack.played_ms, ack.final, now)
-        if taken and ack.final:
-            self._floor_event(floor.Heard(ack.response_id, ack.played_ms), now)
+        taken = self.speaking.heard(ack.response_id, ack.played_ms, ack.final, now)
+        if not taken:
+            self._metrics.acks_ignored.inc()
+        elif ack.final:
+            self._floor_event(floor.Heard(ack.response_id, self.speaking.playout.heard_ms(ack.response_id, now)), now)
         self.tick(now)
 
     # ---------------------------------------------------------------------------------------------- what is answered
 
     def reply(self, reply: protocol.Reply, now: float) -> None:
         """The model server said something."""
+        taken = self._guesses.take(reply, now)
+        if taken is Taken.FAILED:
+            self._floor_event(floor.ReplyOver(self._guesses.response_id), now)
+        if taken is not Taken.OTHER:
+            return
         match reply:
             case protocol.Started(response_id=response_id) if self._native:
                 if response_id != self._floor.response_id:
@@ -190,14 +230,12 @@ class Dialogue:
                 self._speech(reply, now)
             case protocol.Done():
                 self._done(reply, now)
-            case protocol.Cancelled():
-                self.speaking.truncated(reply.response_id, self._keep_ms.pop(reply.response_id, 0), reply.kept_text)
+            case protocol.Cancelled(response_id=response_id) if response_id in self._keep_ms:
+                self.speaking.truncated(response_id, self._keep_ms.pop(response_id), reply.kept_text)
             case protocol.Transcript():
                 self._transcript(reply)
             case protocol.Prefilled():
-                self._emit(
-                    events.UnitCommitted(seq=reply.seq, kv_length=reply.kv_length, prefill_ms=round(reply.ms, 1))
-                )
+                self._prefilled(reply, now)
             case protocol.Error(code="unknown_response" | "response_in_progress"):
                 pass  # The cancel of what had just ended, or of what is long past: a benign race.
             case protocol.Error(response_id=str() as response_id):
@@ -225,7 +263,8 @@ class Dialogue:
             return
         while self._floor_events:
             self._carry_out(self._floor.handle(self._floor_events[0], now), now)
-            self._floor_events.extend(floor.ReplyOver(ended.response_id) for ended in self.speaking.pump(now))
+            ended = [each.response_id for each in self.speaking.pump(now)]
+            self._floor_events.extend(floor.ReplyOver(each, self.speaking.asks(each)) for each in ended)
             self._floor_events.popleft()
         credit = self.speaking.credit(now)
         if credit is not None:
@@ -234,15 +273,22 @@ class Dialogue:
     def _carry_out(self, effects: list[Effect], now: float) -> None:
         for effect in effects:
             match effect:
-                case floor.OpenTurn():
-                    self._open_turn(effect)
+                case floor.OpenTurn(item_id, position):
+                    self._turns.opened(item_id, position)
                 case floor.EndTurn():
                     self._end_turn(effect, now)
                 case floor.StartReply():
                     self._start_reply(effect, now)
-                case floor.Adopt(response_id, number):
-                    self.speaking.begin(response_id, self._new_id("item"), number, now, spoken=self.spoken)
+                case floor.Guess(response_id):
+                    self._guesses.begin(response_id, now)
+                case floor.Discard(response_id):
+                    self._guesses.discard(response_id, now)
+                case floor.Adopt():
+                    self._adopt(effect, now)
+                case floor.TakeBack():
+                    self._take_back(effect, now)
                 case floor.Pause(response_id):
+                    self._keep_pre_roll()
                     self.speaking.pause(response_id, now)
                 case floor.Resume(response_id):
                     self.speaking.resume(response_id, now)
@@ -251,32 +297,33 @@ class Dialogue:
                 case floor.Cancel(response_id, keep_ms):
                     self._cut(response_id, keep_ms, now)
                 case floor.Release():
-                    self._release()
+                    self._writing.release()
 
-    def _open_turn(self, effect: floor.OpenTurn) -> None:
-        self._turn = _Turn(effect.item_id)
-        self._emit(events.SpeechStarted(audio_start_ms=effect.position // 16, item_id=effect.item_id))
+    def _keep_pre_roll(self) -> None:
+        """A voice that was taken for somebody else's is the person's now: their first word may have begun before."""
+        position = self._floor.voice_position
+        if position is not None:
+            self._writing.held.voice_from(position)
 
     def _end_turn(self, effect: floor.EndTurn, now: float) -> None:
-        self._turn.committed_at = now
         if not self._native:
-            unit = self._cut_turn()
-            if unit is not None:
-                self._offer(unit)
-            self._turn_of[self._last_seq] = effect.item_id
-            while len(self._turn_of) > REMEMBERED_TURNS:
-                self._turn_of.popitem(last=False)
-        self._emit(events.SpeechStopped(audio_end_ms=effect.position // 16, item_id=effect.item_id))
-        self._emit(events.Committed(item_id=effect.item_id, previous_item_id=self._last_item))
-        self._add_item(events.Item(id=effect.item_id, content=[events.ContentPart(type="input_audio")]))
+            self._writing.end_turn(effect.item_id)
+        self._turns.ended(effect.item_id, None if self._manual else effect.position, now)
 
     def _start_reply(self, effect: floor.StartReply, now: float) -> None:
         self._cut_reason = "turn_detected"
         if not self._native:
-            self._held.hold()
+            self._writing.held.hold()
         self.speaking.begin(effect.response_id, self._new_id("item"), effect.number, now, spoken=self.spoken)
         instructions, self._instructions = self._instructions, ""
         self._session.generate(effect.response_id, GenerateOptions(say=effect.say, instructions=instructions))
+
+    def _take_back(self, effect: floor.TakeBack, now: float) -> None:
+        """Reply and turn's end never were: the client forgets both items, and the turn is open again."""
+        self._metrics.cancels.labels("repaired").inc()
+        self.speaking.cut(effect.response_id, "turn_detected", now)
+        self._writing.take_back(effect.response_id)
+        self._turns.reopened(effect.item_id, effect.position, self.speaking.item_of(effect.response_id))
 
     def _clear(self, response_id: str, now: float) -> None:
         """A client that reports playback answers with its last word; for any other the estimate is the last word."""
@@ -296,32 +343,12 @@ class Dialogue:
         self._keep_ms[response_id] = keep_ms
         self._session.cancel(response_id, keep_ms)
 
-    def returned(self, item: protocol.Item) -> None:
-        """A turn-based engine was in the middle of its reply and did not take `item`: it goes first afterwards."""
-        self._returned.append(item)
-
-    def _release(self) -> None:
-        self._typed_waiting = 0
-        returned, self._returned = self._returned, []
-        for item in returned:
-            self._last_seq = self._session.prefill(item)
-        for waiting in self._held.release():
-            self._send(waiting)
-
-    # ---------------------------------------------------------------------------------------------- into the session
-
-    def _offer(self, item: Waiting) -> None:
-        for ready in self._held.offer(item):
-            self._send(ready)
-
-    def _send(self, item: Waiting) -> None:
-        self._last_seq = self._session.prefill(_unit(item) if isinstance(item, CutUnit) else item)
-
-    def _add_item(self, item: events.Item) -> None:
-        item.status = "completed"
-        self._emit(events.ItemAdded(item=item, previous_item_id=self._last_item))
-        self._emit(events.ItemDone(item=item, previous_item_id=self._last_item))
-        self._last_item = item.id
+    def _adopt(self, effect: floor.Adopt, now: float) -> None:
+        """A native engine's response begins, or the guess is the reply: what it said so far is said now."""
+        self._cut_reason = "turn_detected"
+        self.speaking.begin(effect.response_id, self._new_id("item"), effect.number, now, spoken=self.spoken)
+        for reply in self._guesses.adopt(now):
+            self.reply(reply, now)
 
     # ---------------------------------------------------------------------------------------------- out of the session
 
@@ -339,14 +366,9 @@ class Dialogue:
             self.tick(now)
 
     def _first_sound(self, response_id: str, now: float) -> None:
-        turn, self._turn = self._turn, _Turn(self._turn.item_id)
-        if turn.ended_at is not None and turn.committed_at is not None:
-            self._metrics.first_audio_seconds.observe(now - turn.ended_at)
-            timings = {
-                "turn_end_ms": round((turn.committed_at - turn.ended_at) * 1000, 1),
-                "first_audio_ms": round((now - turn.ended_at) * 1000, 1),
-            }
-            self._emit(events.TurnTimings(response_id=response_id, timings=timings))
+        waited_s = self._turns.answered(response_id, now)
+        if waited_s is not None:
+            self._metrics.first_audio_seconds.observe(waited_s)
         self._floor_event(floor.FirstSound(response_id), now)
 
     def _done(self, reply: protocol.Done, now: float) -> None:
@@ -356,14 +378,16 @@ class Dialogue:
             self._emit(events.Suggestions(suggestions=list(reply.suggestions)))
         self.tick(now)
 
+    def _prefilled(self, reply: protocol.Prefilled, now: float) -> None:
+        self._emit(events.UnitCommitted(seq=reply.seq, kv_length=reply.kv_length, prefill_ms=round(reply.ms, 1)))
+        if reply.spare != self._spare:
+            self._spare = reply.spare
+            self._floor_event(floor.Capacity(reply.spare), now)
+
     def _transcript(self, reply: protocol.Transcript) -> None:
-        item_id = self._turn_of.get(reply.seq)
+        item_id = self._writing.turn_of(reply.seq)
         if item_id is not None:
             self._emit(events.TranscriptionCompleted(item_id=item_id, transcript=reply.text))
 
     def _log_transition(self, old: FloorState, new: FloorState, reason: str) -> None:
         log.debug("floor", old=old.value, new=new.value, reason=reason, generation=self._floor.generation)
-
-
-def _unit(unit: CutUnit) -> Unit:
-    return Unit(audio=unit.padded, pictures=list(unit.pictures), voiced=unit.voiced, last=unit.last)

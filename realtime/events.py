@@ -25,11 +25,41 @@ class Event(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True):
 # What a client says
 
 
+class TurnDetection(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How the end of the person's turn is found.
+
+    `server_vad`: after `silence_duration_ms` (0 to 10 000) without a voice; a window is a voice with `threshold` (0.1
+    to 0.95), and `prefix_padding_ms` (0 to 1 000) before it belong to it. `semantic_vad`: what was said and how this
+    person pauses decide; `eagerness` is `low`, `medium`, `high` or `auto`.
+    """
+
+    type: str
+    threshold: float | None = None
+    prefix_padding_ms: float | None = None
+    silence_duration_ms: float | None = None
+    eagerness: str | None = None
+
+
+class AudioInput(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How the microphone is listened to."""
+
+    turn_detection: TurnDetection | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class AudioSettings(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Settings of sound."""
+
+    input: AudioInput | None = None
+
+
 class SessionSettings(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Settings a client may change during the call.
 
     `extensions`: names of our own events the client wants. `output_modalities`: `["audio"]` or `["text"]`.
     `loopback`: a line check, the caller hears their own microphone instead of the assistant.
+    `voice`: one of `GET /v1/voices`, the usual one where empty. `mode`, `task`, `picture_detail`, `temperature`,
+    `top_p` and `max_output_tokens` (of one response) as in `SessionConfig`, where the engine has them.
+    `turn_detection`: null for push to talk; it may also stand in `audio.input`, as in OpenAI's API.
     """
 
     instructions: str | None = None
@@ -37,6 +67,21 @@ class SessionSettings(msgspec.Struct, kw_only=True, omit_defaults=True):
     language: str | None = None
     extensions: list[str] | None = None
     loopback: bool | None = None
+    voice: str | None = None
+    mode: str | None = None
+    task: str | None = None
+    picture_detail: Literal["high", "low"] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output_tokens: int | None = None
+    turn_detection: TurnDetection | msgspec.UnsetType | None = msgspec.UNSET
+    audio: AudioSettings | None = None
+
+    @property
+    def turns(self) -> TurnDetection | msgspec.UnsetType | None:
+        """The `turn_detection` that is asked for, wherever it stands."""
+        nested = self.audio.input.turn_detection if self.audio and self.audio.input else msgspec.UNSET
+        return self.turn_detection if nested is msgspec.UNSET else nested
 
 
 class SessionUpdate(Event, tag="session.update"):
@@ -119,6 +164,21 @@ class Pong(Event, tag="pong"):
     nonce: int = 0
 
 
+class InputCommit(Event, tag="input_audio_buffer.commit"):
+    """Push to talk (`turn_detection: null`): the person's turn is over. It is answered after `response.create`."""
+
+
+class InputClear(Event, tag="input_audio_buffer.clear"):
+    """Push to talk: the newest second that was heard, and what waits for a reply to end, never was.
+
+    Whole seconds before that are with the model already.
+    """
+
+
+class Typing(Event, tag="typing"):
+    """The person is writing: they are there, and nobody asks whether they are. At most once a second."""
+
+
 class MediaState(Event, tag="media.state"):
     """What the browser granted: read by operators and by the floor, never required."""
 
@@ -138,6 +198,9 @@ ClientEvent = (
     | OutputAudioBufferClear
     | PlaybackAck
     | Pong
+    | InputCommit
+    | InputClear
+    | Typing
     | MediaState
 )
 
@@ -194,6 +257,10 @@ class Committed(Event, tag="input_audio_buffer.committed"):
     previous_item_id: str | None = None
 
 
+class InputCleared(Event, tag="input_audio_buffer.cleared"):
+    """Answer to `input_audio_buffer.clear`."""
+
+
 class ItemAdded(Event, tag="conversation.item.added"):
     """An item entered the conversation."""
 
@@ -206,6 +273,15 @@ class ItemDone(Event, tag="conversation.item.done"):
 
     item: Item
     previous_item_id: str | None = None
+
+
+class ItemDeleted(Event, tag="conversation.item.deleted"):
+    """The item never was. The person went on: their turn, and the reply to its first part, are taken back.
+
+    `input_audio_buffer.speech_started` with the turn's `item_id` follows: it is open again, and comes back as one item.
+    """
+
+    item_id: str
 
 
 class TranscriptionCompleted(Event, tag="conversation.item.input_audio_transcription.completed"):
@@ -376,13 +452,20 @@ class OutputPaused(Event, tag="output_audio_buffer.paused"):
 
 
 class OutputResumed(Event, tag="output_audio_buffer.resumed"):
-    """Extension. It goes on where it held."""
+    """Extension. It goes on with a soft fade, `from_ms` of the response on or where it held.
+
+    `from_ms` is the beginning of the word in which it fell silent: that is played again. From then on `playback.ack`
+    says where playing is, which is less than before; the gateway keeps what was heard.
+    """
 
     response_id: str
+    from_ms: float | None = None
 
 
 class SessionDegraded(Event, tag="session.degraded"):
-    """Extension. The call goes on with less: `reason` is `engine_slow`, `model_server_lost`, `engine_failed`."""
+    """Extension. The call goes on with less: `reason` is `engine_slow`, `model_server_lost`, `engine_failed`, or
+    `hands_free`: echo or noise is nearly as loud as the person, so tap-to-talk is offered, once until that is over.
+    """
 
     reason: str
     message: str
@@ -429,10 +512,12 @@ ServerEvent = (
     | SpeechStarted
     | SpeechStopped
     | Committed
+    | InputCleared
     | ItemAdded
     | ItemDone
     | TranscriptionCompleted
     | ItemTruncated
+    | ItemDeleted
     | ResponseCreated
     | OutputItemAdded
     | ContentPartAdded

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realtime.interruption import Sounding
+from realtime.floor_rules import FloorRules
+from realtime.interruption import Sign, Sounding
 
 # --------------------------------------------------------------------------------------------------------------------
 # What happened
@@ -24,10 +25,21 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """The person's speech ended at sample `position`, which arrived at time `at`."""
+    """The person's speech ended at sample `position`, or, by its level, at time `at`; it fell by `fall_db` before."""
 
     position: int
     at: float
+    fall_db: float | None = None
+    judged: float = 1.0
+    """A learned model's odds that the turn is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndJudged:
+    """A learned model's odds that the turn is over whose voice ended at `position`; late ones mean nothing."""
+
+    position: int
+    odds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +77,13 @@ class FirstSound:
 
 @dataclass(frozen=True, slots=True)
 class ReplyOver:
-    """Nothing more will come of the response: all of it was heard, it had no speech, or it failed."""
+    """Nothing more will come of the response: all of it was heard, it had no speech, or it failed.
+
+    `asked`: it ended with a question.
+    """
 
     response_id: str
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +95,48 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Spotted:
+    """A keyword spotter knows what is being said over the assistant: a word that wants the floor, or surely none."""
+
+    stop_word: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The client wants silence now (`output_audio_buffer.clear`, `response.cancel`), or units waited too long."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Whether the engine has room for work that may turn out to be for nothing."""
+
+    spare: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChanges:
+    """Something that an answer must know is about to be written besides the person's speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesChange:
+    """From now on the floor decides by these rules."""
+
+    rules: FloorRules
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Push to talk: the person's turn ends at sample `position`."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The person is there, though they say nothing: they type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +149,20 @@ FloorEvent = (
     | SpeechStopped
     | Voice
     | Stirred
+    | EndJudged
+    | Sign
+    | Spotted
     | ReplyRequested
     | ReplyStarted
     | FirstSound
     | ReplyOver
     | Heard
     | StopRequested
+    | Capacity
+    | ContextChanges
+    | RulesChange
+    | Commit
+    | Active
     | Tick
 )
 
@@ -134,11 +196,34 @@ class StartReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """The turn is probably over: cut the short unit and let the engine answer, unheard. Units are held from now on."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The guess was wrong: it never was, and the short unit's samples go out again with those that follow."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Adopt:
-    """A native engine's response `response_id` gets channel number `number`."""
+    """A response that is there already, a native engine's or the guess, gets channel number `number`."""
 
     response_id: str
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """The pause was taken too early: the reply never was, and turn `item_id` since sample `position` is open again."""
+
+    response_id: str
+    item_id: str
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,4 +260,6 @@ class Release:
     """Send the units that were held, in order, and hold no more."""
 
 
-Effect = OpenTurn | EndTurn | StartReply | Adopt | Pause | Resume | Clear | Cancel | Release
+Effect = (
+    OpenTurn | EndTurn | StartReply | Guess | Discard | Adopt | TakeBack | Pause | Resume | Clear | Cancel | Release
+)

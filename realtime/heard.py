@@ -14,6 +14,9 @@ SAMPLES_PER_MS = SPEECH_RATE // 1000
 EXTRAPOLATION_MS = 1_000
 """How far real time may carry the position beyond the last report: a page that falls silent stops us."""
 
+BEYOND_MS = 100
+"""A report so far beyond all that was heard before can be none from before the loudspeaker went back."""
+
 ROUNDING_S = 50e-6
 """Added to predicted times, so that at the predicted time the position is reached despite floating point."""
 
@@ -27,6 +30,8 @@ class TrackPosition:
         self._anchor = 0.0
         self._anchor_at: float | None = None
         self._held = False
+        self.most = 0.0
+        """What had been heard when the loudspeaker last went back."""
 
     @property
     def limit(self) -> float:
@@ -71,6 +76,7 @@ class AckedPosition(TrackPosition):
     def __init__(self) -> None:
         super().__init__()
         self.acked = 0.0
+        self._least = 0.0
 
     @property
     def limit(self) -> float:
@@ -79,11 +85,22 @@ class AckedPosition(TrackPosition):
     def ack(self, position: float, now: float) -> bool:
         """The page has played up to `position`. False, and nothing changes, when that cannot be.
 
-        A report may not go back, nor pass what was sent.
+        A report may not go back, nor pass what was sent; right after `rewind` one from before it may come.
         """
-        if not self.acked <= position <= self.end:
+        if not self._least <= position <= self.end:
             return False
+        if position > self.most + BEYOND_MS * SAMPLES_PER_MS or not self.most:
+            self._least = position
         self.acked = self._anchor = position
         if self._anchor_at is not None:
             self._anchor_at = now
         return True
+
+    def rewind(self, position: float, now: float) -> None:
+        """The loudspeaker goes back to `position`, which it has played already; later ones are ignored."""
+        at = self.at(now)
+        if position < at:
+            self.most = max(self.most, at)
+            self.acked = self._anchor = self._least = position
+            if self._anchor_at is not None:
+                self._anchor_at = now

@@ -6,6 +6,7 @@ word); the newest picture is always kept. Nothing with speech and nothing the pe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from model_server.protocol import PictureItem, TextItem
@@ -58,6 +59,12 @@ class HeldUnits:
         if self._silent is not None and position - PRE_ROLL_SAMPLES < self._silent.end:
             self._waiting.append(replace(self._silent, voiced=True))
             self._silent = None
+
+    def replace_units(self, units: Sequence[CutUnit]) -> None:
+        """All units since the hold began were cut anew: these wait instead, before what was typed or shown."""
+        others = [item for item in self._waiting if not isinstance(item, CutUnit)]
+        self._waiting = [*units, *others]
+        self._silent = self._picture = None
 
     def release(self) -> list[Waiting]:
         """Hold no more; returns what waited, oldest first, with the newest picture on its last unit."""

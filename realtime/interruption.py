@@ -7,6 +7,7 @@ are dB of full scale without the room's noise and the echo, times milliseconds.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,11 +23,27 @@ FAR_DB = -9.0
 BRIGHT_DB = -2.5
 """A voice has less energy in its differences than this against its own: a cough or a hiss has more."""
 
+HISS_FAR_DB = -18.0
+"""Against the person's usual level: softer than this a hiss is no beginning of a word of theirs."""
+
+LIKELY = 0.4
+"""With this probability of a voice a first sign may be as soft as the person ever is."""
+
 LASTING_MS = 1_300.0
 """A voice that lasts so long is more than a backchannel; the assistant is silent while that is open."""
 
 LEARN = 0.3
 """By which share of the difference the idea of the person's usual level follows each stretch of speech."""
+
+
+EARLY_MS = 150.0
+"""A hold for the first sign of a voice lasts so long after its last sign, unless the detector hears a voice."""
+
+LONGEST_EARLY_MS = 450.0
+"""A hold for first signs alone lasts no longer than this."""
+
+MOST_EARLY, EARLY_WINDOW_S = 3, 60.0
+"""After so many holds for nothing within so long, only the detector's word counts."""
 
 
 class Meaning(Enum):
@@ -49,6 +66,46 @@ class Sounding:
     two_beats: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What may be the beginning of a word, before the detector is sure of it.
+
+    `probability`: of a voice, as the detector's newest window says. `hiss`: it is bright like the "s" of "stop".
+    """
+
+    level_db: float
+    probability: float
+    hiss: bool
+
+
+class EarlyHolds:
+    """Holds for the first sign of a voice: how long they last, and that they stay rare where they are for nothing.
+
+    Times are seconds of one monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._for_nothing: deque[float] = deque(maxlen=MOST_EARLY)
+
+    def may_hold(self, now: float) -> bool:
+        """Whether first signs have been worth a hold of late."""
+        return len(self._for_nothing) < MOST_EARLY or now - self._for_nothing[0] > EARLY_WINDOW_S
+
+    def held(self, now: float) -> float:
+        """A hold begins; returns when it is over unless another sign or a voice comes."""
+        self._since = now
+        return now + EARLY_MS / 1000
+
+    def goes_on(self, now: float) -> float:
+        """Another sign came; returns when the hold is over now."""
+        return min(now + EARLY_MS / 1000, self._since + LONGEST_EARLY_MS / 1000)
+
+    def was_nothing(self, now: float) -> None:
+        """No voice came."""
+        self._for_nothing.append(now)
+
+
 class UsualLevel:
     """How loud this person usually speaks."""
 
@@ -58,6 +115,14 @@ class UsualLevel:
     def learn(self, sounding: Sounding) -> None:
         """The person spoke, with the floor."""
         self.db = sounding.level_db if self.db is None else self.db + LEARN * (sounding.level_db - self.db)
+
+    def may_begin(self, sign: Sign) -> bool:
+        """Whether the person, whose level is known, may be beginning to speak so."""
+        if self.db is None:
+            return False
+        above = sign.level_db - self.db
+        likely = sign.probability >= LIKELY and above >= FAR_DB
+        return likely or above >= (HISS_FAR_DB if sign.hiss else SOFT_DB)
 
     def meaning(self, sounding: Sounding | None, *, lasted_ms: float = 0.0, over: bool = False) -> Meaning:
         """What such a sound over the assistant means that has `lasted_ms` and goes on, or is `over`.

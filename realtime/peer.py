@@ -16,16 +16,12 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnec
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
+from realtime.channels import AUDIO, CAMERA, EVENTS, LABELS
 from realtime.media.video import AudioTap, KeyFrameTap
 from realtime.sctp import prepare_timers, raise_window
 from realtime.web.offers import OfferRejected
 
 log = structlog.get_logger(__name__)
-
-EVENTS = "oai-events"
-AUDIO = "audio"
-CAMERA = "camera"
-LABELS = (EVENTS, AUDIO, CAMERA)
 
 CONSENT_INTERVAL_S = 1
 CONSENT_FAILURES = 6

@@ -162,10 +162,13 @@ class Playout:
             self._waiting[0].position.hold(now)
             self._paused = True
 
-    def resume(self, now: float) -> None:
-        """Go on where it paused."""
+    def resume(self, now: float, from_ms: float | None = None) -> None:
+        """Go on where it paused, or `from_ms` of the response on, which the page has played before."""
         if self._paused:
-            self._waiting[0].position.resume(now)
+            position = self._waiting[0].position
+            if from_ms is not None and isinstance(position, AckedPosition):
+                position.rewind(from_ms * SAMPLES_PER_MS, now)
+            position.resume(now)
             self._waiting[0].touched_at = now
             self._paused = False
 
@@ -242,6 +245,13 @@ class Playout:
         utterance = self._find(response_id)
         return 0.0 if utterance is None else utterance.heard(now, self._delay) / SAMPLES_PER_MS
 
+    def playing_ms(self, response_id: str, now: float) -> float:
+        """Where in a response the loudspeaker is: less than what was heard while it says something again."""
+        utterance = self._find(response_id)
+        if utterance is None or utterance.is_past:
+            return self.heard_ms(response_id, now)
+        return max(0.0, utterance.position.at(now) - self._delay) / SAMPLES_PER_MS
+
     # ---------------------------------------------------------------------------------------------------------------
 
     @property
@@ -282,7 +292,7 @@ class Playout:
         self._waiting.popleft()
         heard = float(utterance.position.end)
         if isinstance(utterance.position, AckedPosition) and utterance.final:
-            heard = utterance.position.acked
+            heard = max(utterance.position.most, utterance.position.acked)
         elif not self._tracked and not utterance.is_silent:
             self.stats.pages_silent += 1
         self._remember(utterance, heard)

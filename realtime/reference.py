@@ -1,4 +1,4 @@
-"""What the loudspeaker plays, as the echo knows it: the power of each 10 ms of what was sent, found by what was heard.
+"""What the loudspeaker plays, as the echo knows it: the bands of each 20 ms that was sent, found by what was heard.
 
 Sans-I/O. Positions are milliseconds of the response.
 """
@@ -10,18 +10,20 @@ from collections import OrderedDict
 import numpy as np
 
 from model_server.protocol import SPEECH_RATE
-from realtime.frames import AudioMessage
+from realtime.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
+from realtime.media.bands import BANDS, Bands, bands
 
-STEP_MS = 10
-STEP = SPEECH_RATE * STEP_MS // 1000
+STEP_MS = 1000 * AUDIO_MESSAGE_SAMPLES // SPEECH_RATE
 KEPT_RESPONSES = 2
+LONGEST_MS = 40.0
+"""After a longer absence only what just sounded matters."""
 
 
 class Reference:
-    """The powers (mean squares, full scale 1) of the latest responses."""
+    """The bands of the latest responses."""
 
     def __init__(self) -> None:
-        self._powers: OrderedDict[int, dict[int, float]] = OrderedDict()
+        self._bands: OrderedDict[int, dict[int, Bands]] = OrderedDict()
         self._number = 0
         self._reached_ms = 0.0
 
@@ -29,25 +31,32 @@ class Reference:
         """20 ms of speech go to the page."""
         if not message.pcm:
             return
-        powers = self._powers.setdefault(message.number, {})
-        while len(self._powers) > KEPT_RESPONSES:
-            self._powers.popitem(last=False)
-        samples = np.frombuffer(message.pcm, "<i2").astype(np.float32) / 32768
-        for start in range(0, len(samples), STEP):
-            part = samples[start : start + STEP]
-            powers[(message.position + start) // STEP] = float(part @ part) / len(part)
+        steps = self._bands.setdefault(message.number, {})
+        while len(self._bands) > KEPT_RESPONSES:
+            self._bands.popitem(last=False)
+        samples = np.zeros(AUDIO_MESSAGE_SAMPLES, np.float32)
+        sound = np.frombuffer(message.pcm, "<i2")[:AUDIO_MESSAGE_SAMPLES]
+        samples[: len(sound)] = sound
+        steps[message.position // AUDIO_MESSAGE_SAMPLES] = bands(samples / np.float32(32768))
 
-    def power(self, number: int | None, heard_ms: float) -> float:
-        """The mean power of what left the loudspeaker since the last call, where `heard_ms` of `number` have by now."""
-        if number is None or number not in self._powers:
-            return 0.0
+    def played(self, number: int | None, heard_ms: float) -> Bands | None:
+        """What left the loudspeaker since the last call, where `heard_ms` of `number` have by now; None: nothing.
+
+        The mean over 20 ms, of which the loudspeaker may have been silent for a part.
+        """
+        if number is None or number not in self._bands:
+            return None
         if number != self._number:
             self._number, self._reached_ms = number, 0.0
-        first, last = int(self._reached_ms // STEP_MS), int(heard_ms // STEP_MS)
-        if heard_ms <= self._reached_ms or last <= first:
-            return 0.0
-        self._reached_ms = heard_ms
-        powers = self._powers[number]
-        # After a longer absence only what just sounded matters.
-        steps = range(max(first, last - 4), last)
-        return sum(powers.get(step, 0.0) for step in steps) / len(steps)
+        elif heard_ms < self._reached_ms - STEP_MS:
+            # A word is said again.
+            self._reached_ms = max(0.0, heard_ms - STEP_MS)
+        if heard_ms <= self._reached_ms:
+            return None
+        start = max(self._reached_ms, heard_ms - LONGEST_MS) / STEP_MS
+        end, self._reached_ms = heard_ms / STEP_MS, heard_ms
+        total, steps = np.zeros(BANDS), self._bands[number]
+        for step in range(int(start), int(np.ceil(end))):
+            if step in steps:
+                total += (min(end, step + 1) - max(start, step)) * steps[step]
+        return total

@@ -14,8 +14,12 @@ from realtime import events
 from realtime.conversation import ResponseEvents
 from realtime.events import ServerEvent
 from realtime.frames import AudioMessage
+from realtime.media.bands import Bands
 from realtime.playout import Credit, Ended, Playout
 from realtime.reference import Reference
+from realtime.restart import WordStarts
+
+QUESTION_MARKS = ("?", "？", "؟")
 
 REMEMBERED = 16
 """Responses whose item a client may still truncate."""
@@ -41,6 +45,7 @@ class Speaking:
         self._transmit = transmit
         self._flush = flush
         self._responses: OrderedDict[str, ResponseEvents] = OrderedDict()
+        self._words: dict[str, WordStarts] = {}
         self._sounding: set[str] = set()
         self._deadline: float | None = None
         self._reference = Reference()
@@ -61,8 +66,9 @@ class Speaking:
         """A response begins."""
         response = ResponseEvents(response_id, item_id, number, spoken=spoken)
         self._responses[response_id] = response
+        self._words[response_id] = WordStarts()
         while len(self._responses) > REMEMBERED:
-            self._responses.popitem(last=False)
+            self._words.pop(self._responses.popitem(last=False)[0], None)
         self.playout.begin(response_id, number, now)
         self._tell(response.start())
 
@@ -78,6 +84,7 @@ class Speaking:
         if response is None or not self.playout.speech(reply.response_id, reply.position, reply.pcm, now):
             return False
         self._tell(response.times(reply.marks))
+        self._words[reply.response_id].add(reply.marks)
         if reply.response_id in self._sounding or not reply.pcm:
             return False
         self._sounding.add(reply.response_id)
@@ -100,15 +107,27 @@ class Speaking:
             self._tell(self._responses[response_id].finish("failed", reason=reason))
             self.playout.finish(response_id, now)
 
+    def heard(self, response_id: str, played_ms: float, final: bool, now: float) -> bool:
+        """The page says what left the loudspeaker; false for a report that cannot be, which changes nothing."""
+        return self._playout is not None and self._playout.ack(response_id, played_ms, final, now)
+
+    def asks(self, response_id: str) -> bool:
+        """Whether the response ends with a question."""
+        response = self._responses.get(response_id)
+        return response is not None and response.text.rstrip("\"'»”’) \n").endswith(QUESTION_MARKS)
+
     def pause(self, response_id: str, now: float) -> None:
         """Fall silent, keep what is buffered."""
         self.playout.pause(now)
         self._emit(events.OutputPaused(response_id=response_id))
 
     def resume(self, response_id: str, now: float) -> None:
-        """Go on where it paused."""
-        self.playout.resume(now)
-        self._emit(events.OutputResumed(response_id=response_id))
+        """Go on at the beginning of the word in which it fell silent; a client that reports nothing, where it was."""
+        heard_ms, from_ms = self.playout.heard_ms(response_id, now), None
+        if self.playout.reported and heard_ms > 0 and response_id in self._words:
+            from_ms = self._words[response_id].restart_ms(heard_ms)
+        self.playout.resume(now, from_ms)
+        self._emit(events.OutputResumed(response_id=response_id, from_ms=from_ms))
 
     def clear(self, response_id: str, now: float) -> None:
         """Nothing of this response is sent from now on; the client is told to fall silent."""
@@ -126,6 +145,11 @@ class Speaking:
         """The engine keeps `kept_text` of the response; a response that never sounded has nothing to truncate."""
         if response_id in self._responses and response_id in self._sounding:
             self._tell(self._responses[response_id].truncated(keep_ms, kept_text))
+
+    def item_of(self, response_id: str) -> str | None:
+        """The item that response `response_id` is, None when it was never told."""
+        response = self._responses.get(response_id)
+        return response.item_id if response is not None else None
 
     def response_of(self, item_id: str) -> str | None:
         """The response that item `item_id` belongs to."""
@@ -145,12 +169,12 @@ class Speaking:
                 self._emit(events.OutputStopped(response_id=response.response_id))
         return ended
 
-    def played_power(self, now: float) -> float:
-        """Mean square (full scale 1) of what left the loudspeaker since the last call."""
+    def played(self, now: float) -> Bands | None:
+        """What left the loudspeaker since the last call, by bands; None for silence."""
         response_id = self._playout.speaking if self._playout is not None else None
         if self._playout is None or response_id is None:
-            return 0.0
-        return self._reference.power(self._responses[response_id].number, self._playout.heard_ms(response_id, now))
+            return None
+        return self._reference.played(self._responses[response_id].number, self._playout.playing_ms(response_id, now))
 
     def credit(self, now: float) -> Credit | None:
         """What the model server is due to be told of the response being spoken."""

@@ -69,7 +69,7 @@ class Utterance:
 
     def heard(self, now: float, delay: float) -> float:
         """Samples that have left the loudspeaker, which is `delay` samples behind the position."""
-        return self._frozen if self._frozen is not None else max(0.0, self.position.at(now) - delay)
+        return self._frozen if self._frozen is not None else max(self.position.most, self.position.at(now) - delay)
 
     def freeze(self, heard: float) -> None:
         """It is over: this much was heard."""
@@ -122,7 +122,7 @@ class Utterance:
             return False
         self.touched_at = now
         if self.is_past:
-            self._frozen = self.position.acked
+            self._frozen = max(self.position.most, self.position.acked)
         return True
 
     def _message_at(self, now: float, lead: float, dry: float) -> float | None:

@@ -14,6 +14,7 @@ import { View } from "./view.js";
 const NOTICE_MS = 7000;
 
 const CAMERA_WANTED = "camera-wanted";
+const VOICE = "voice";
 const SPEECH = new URLSearchParams(location.search).get("audio") === "track" ? "track" : "channel";
 
 export class App {
@@ -32,7 +33,13 @@ export class App {
   notices = new Map();
   cameraWanted = recall(CAMERA_WANTED) !== "no";
   speakerId = "";
+  /** Of the assistant; the usual one where it is empty. */
+  voice = recall(VOICE) ?? "";
   canFlip = false;
+  /** Whether the gateway writes this call down. */
+  recording = false;
+  /** The microphone is open only between two taps: the room is too loud for anything else. */
+  tapping = false;
   /** A sentence tapped at rest, said as soon as the call stands. */
   waitingSentence = "";
   clickedAt = 0;
@@ -55,16 +62,22 @@ export class App {
     const actions = {
       call: () => this.placeCall(),
       hangup: () => this.hangUp(),
-      mute: () => this.media.mute(!this.media.muted),
+      mute: () => this.#mute(!this.media.muted),
+      tapping: () => this.#tapToTalk(),
       camera: () => void this.#toggleCamera(),
       flip: () => void this.media.flip(),
       stop: () => this.call?.conversation?.stop(),
       say: (text) => this.#say(text),
+      typing: () => this.call?.conversation?.typing(),
       show: (file) => void this.#show(file),
       choose: (choice) => void this.#choose(choice),
+      voice: (name) => this.#chooseVoice(name),
       dismiss: (key) => this.#notice(key, ""),
       wake: () => this.call?.speaker.wake(),
-      settings: () => void this.#listDevices(),
+      settings: () => {
+        this.view.voices(this.engine.voices ?? [], this.voice);
+        void this.#listDevices();
+      },
     };
     for (const [type, action] of Object.entries(actions)) {
       this.view.addEventListener(type, (event) => action(/** @type {CustomEvent} */ (event).detail));
@@ -83,6 +96,7 @@ export class App {
     if (obstacle) return this.signal({ type: "problem", problem: obstacle });
     this.clickedAt = performance.now();
     this.connectedMs = 0;
+    this.recording = false;
     this.notices.clear();
     this.view.captions.clear();
     const { audio, video } = this.view;
@@ -97,6 +111,7 @@ export class App {
 
   hangUp() {
     this.waitingSentence = "";
+    this.tapping = false;
     this.call?.close();
     if (isLive(this.state)) this.signal({ type: "hangup" });
   }
@@ -118,7 +133,7 @@ export class App {
     /** @type {Record<string, (detail: any) => void>} */
     const reactions = {
       signal: (signal) => this.signal(signal),
-      session: (session) => (this.engine = session.capabilities ?? this.engine),
+      session: (session) => this.#session(session),
       captions: () => this.view.captions.render(call.conversation?.captions.lines ?? []),
       suggestions: (suggestions) => this.#suggest(suggestions),
       notice: (notice) => this.#callNotice(notice),
@@ -131,6 +146,7 @@ export class App {
   #connected() {
     this.connectedMs = performance.now() - this.clickedAt;
     if (this.speakerId) void this.call?.speaker.select(this.speakerId);
+    if (this.engine.voices?.includes(this.voice)) this.call?.speakAs(this.voice);
     if (this.waitingSentence) this.call?.conversation?.say(this.waitingSentence);
     this.waitingSentence = "";
     void this.#listDevices();
@@ -166,6 +182,13 @@ export class App {
       this.#passing("device", `This device cannot be used. ${error instanceof Error ? error.message : ""}`.trim());
     }
     await this.#listDevices();
+  }
+
+  /** @param {string} name */
+  #chooseVoice(name) {
+    this.voice = name;
+    remember(VOICE, name);
+    this.call?.speakAs(name);
   }
 
   /** @param {string} deviceId */
@@ -205,8 +228,21 @@ export class App {
   #callNotice({ kind, text }) {
     if (kind === "silent" && this.media.muted) return;
     if (kind === "blocked") this.#notice(kind, text, "Tap to go on");
+    else if (kind === "hands-free") this.#notice(kind, text, this.tapping ? undefined : "Tap to talk");
     else if (kind === "error") this.#passing(kind, text);
     else this.#notice(kind, text);
+  }
+
+  /** With tap-to-talk, whoever opens the microphone has the floor at once. @param {boolean} muted */
+  #mute(muted) {
+    if (this.tapping && !muted) this.call?.conversation?.stop();
+    this.media.mute(muted);
+  }
+
+  #tapToTalk() {
+    this.tapping = true;
+    this.notices.delete("hands-free");
+    this.media.mute(true);
   }
 
   /** A notice that goes by itself. @param {string} key @param {string} text */
@@ -222,6 +258,13 @@ export class App {
   #notice(key, text, action) {
     if (text) this.notices.set(key, { key, text, action });
     else this.notices.delete(key);
+    this.#render();
+  }
+
+  /** @param {{capabilities?: any, recording?: boolean}} session */
+  #session(session) {
+    this.engine = session.capabilities ?? this.engine;
+    this.recording = session.recording === true;
     this.#render();
   }
 
@@ -246,6 +289,7 @@ export class App {
     this.view.render({
       state,
       muted: media.muted,
+      tapping: this.tapping,
       cameraOn: live && state.name !== "connecting" ? media.camera !== null : this.cameraWanted,
       cameraLive: media.camera !== null,
       mirrored: media.mirrored,
@@ -253,6 +297,7 @@ export class App {
       canStop: this.call?.conversation?.answering ?? false,
       brand: engine.model ?? "Assistant",
       standIn: engine.scripted ? engine.notice || "Scripted stand-in, not a network" : "",
+      recording: live && this.recording,
       about: [engine.engine, this.config?.version].filter(Boolean).join(" · "),
       suggestions: this.suggestions,
       notices: [...this.notices.values()],

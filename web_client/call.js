@@ -149,7 +149,10 @@ export class Call extends EventTarget {
     this.#checkAlive();
     this.#converse(connection, player);
     early((message) => player.accept(message));
-    heard((event) => this.conversation?.handle(event));
+    heard((event) => {
+      this.conversation?.handle(event);
+      if (event.type === "session.updated") this.#emit("session", event.session);
+    });
     this.#emit("session", session);
   }
 
@@ -185,6 +188,11 @@ export class Call extends EventTarget {
     this.#tellMedia();
     void this.#keepAwake();
     this.#emit("signal", { type: "connected" });
+  }
+
+  /** The assistant speaks in this voice from its next answer on. @param {string} voice a name, empty for the usual one */
+  speakAs(voice) {
+    this.connection?.send({ type: "session.update", session: { voice } });
   }
 
   /** The devices changed: the gateway, the peer connection and the meter follow. */

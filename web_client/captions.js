@@ -113,6 +113,11 @@ export class Captions {
     line.live = false;
   }
 
+  /** The item never was: the person went on with the turn that it belongs to. @param {string} itemId */
+  removed(itemId) {
+    this.#lines = this.#lines.filter((line) => line.id !== itemId);
+  }
+
   /** @param {string} id @param {Line["who"]} who @returns {Line} */
   #line(id, who) {
     const known = this.#lines.find((line) => line.id === id);

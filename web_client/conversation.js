@@ -11,6 +11,9 @@ import { Captions } from "./captions.js";
 /** Reports to the gateway come at least every 200 ms; the player's come every 40. */
 const ACK_EVERY_MS = 120;
 
+/** How often the gateway hears that the person is writing. */
+const TYPING_EVERY_MS = 1000;
+
 /** Responses remembered after they ended, for what still arrives about them. */
 const REMEMBERED = 16;
 
@@ -40,6 +43,7 @@ export class Conversation extends EventTarget {
   #replies = [];
   /** @type {import("./player.js").Heard | null} of a response that has not been announced yet */
   #early = null;
+  #typedAt = -Infinity;
 
   /**
    * @param {{send: (event: ServerEvent) => void, player: import("./player.js").SpeechPlayer, reports: boolean,
@@ -78,6 +82,13 @@ export class Conversation extends EventTarget {
     this.send({ type: "response.create" });
     this.#changed();
     this.#signal({ type: "asked" });
+  }
+
+  /** The person is writing: they are there, and need not be asked. */
+  typing() {
+    if (this.now() - this.#typedAt < TYPING_EVERY_MS) return;
+    this.#typedAt = this.now();
+    this.send({ type: "typing" });
   }
 
   /** The person has shown a picture. */
@@ -167,7 +178,7 @@ export class Conversation extends EventTarget {
 
   /** @param {ServerEvent} event */
   resumed(event) {
-    this.player.resume();
+    this.player.resume(this.#find(event.response_id)?.number, event.from_ms ?? undefined);
     this.dispatchEvent(new Event("resume"));
     if (this.#find(event.response_id)?.audible) this.#signal({ type: "speaking" });
   }
@@ -179,12 +190,18 @@ export class Conversation extends EventTarget {
   }
 
   /** @param {ServerEvent} event */
+  deleted(event) {
+    this.captions.removed(event.item_id);
+    this.#changed();
+  }
+
+  /** @param {ServerEvent} event */
   transcribed(event) {
     this.captions.said(event.item_id, event.transcript);
     this.#changed();
   }
 
-  /** @param {"degraded" | "silent" | "error"} kind @param {string} text */
+  /** @param {"degraded" | "hands-free" | "silent" | "error"} kind @param {string} text */
   notice(kind, text) {
     this.dispatchEvent(new CustomEvent("notice", { detail: { kind, text } }));
   }
@@ -288,7 +305,7 @@ const HANDLERS = {
     this.suggest(event.suggestions);
   },
   "session.degraded"(event) {
-    this.notice("degraded", event.message);
+    this.notice(event.reason === "hands_free" ? "hands-free" : "degraded", event.message);
   },
   "input.silent"(event) {
     this.notice("silent", event.recovered ? "" : SILENT_MICROPHONE);
@@ -308,6 +325,9 @@ const HANDLERS = {
   },
   "conversation.item.input_audio_transcription.completed"(event) {
     this.transcribed(event);
+  },
+  "conversation.item.deleted"(event) {
+    this.deleted(event);
   },
   "conversation.item.truncated"(event) {
     this.truncated(event);

@@ -11,6 +11,7 @@ export class HeardClock {
   /** @type {{time: number, ms: number}[]} */
   #reports = [];
   #heard = 0;
+  #holds = false;
 
   /** The player has given out the first `ms` of the response. @param {number} time @param {number} ms */
   report(time, ms) {
@@ -19,13 +20,27 @@ export class HeardClock {
   }
 
   /**
-   * Milliseconds heard at `time`, when sound needs `delay` seconds from the player to the ear. Never goes back.
+   * Milliseconds heard at `time`, when sound needs `delay` seconds from the player to the ear. Goes back only by `resume`.
    * @param {number} time
    * @param {number} delay
    */
   at(time, delay) {
-    this.#heard = Math.max(this.#heard, this.#positionAt(time - delay));
+    if (!this.#holds) this.#heard = Math.max(this.#heard, this.#positionAt(time - delay));
     return this.#heard;
+  }
+
+  /** Nothing more is heard: what is on its way to the ear gets lost. @param {number} time @param {number} delay */
+  hold(time, delay) {
+    this.at(time, delay);
+    this.#holds = true;
+  }
+
+  /** It goes on from `ms` on, where it is told; reports from before count no more. @param {number} [ms] */
+  resume(ms) {
+    this.#holds = false;
+    if (ms === undefined) return;
+    this.#heard = Math.min(this.#heard, ms);
+    this.#reports = [];
   }
 
   /** @param {number} time */

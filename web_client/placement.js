@@ -7,11 +7,16 @@
 /** Speech further than this ahead of the reader is refused, so that a page can't be filled up (10 s). */
 export const MAX_AHEAD = 240_000;
 
+/** So much of what was played can be played again (1.5 s). */
+const KEPT = 36_000;
+
 /** @typedef {{start: number, samples: Int16Array}} Piece */
 
 export class Placement {
   /** @type {Piece[]} by position, none of it read yet */
   #pieces = [];
+  /** @type {Piece[]} by position, the latest that were read */
+  #read = [];
   #end = -1;
 
   /** @param {number} number of the response */
@@ -81,8 +86,18 @@ export class Placement {
   /** Moves the reader on by `count` samples. @param {number} count */
   skip(count) {
     this.position += count;
-    while (this.#pieces.length && this.#pieces[0].start + this.#pieces[0].samples.length <= this.position) {
-      this.#pieces.shift();
+    while (this.#pieces.length && endOf(this.#pieces[0]) <= this.position) {
+      this.#read.push(/** @type {Piece} */ (this.#pieces.shift()));
+    }
+    while (this.#read.length && endOf(this.#read[0]) <= this.position - KEPT) this.#read.shift();
+  }
+
+  /** Moves the reader back to `position`, or as far as what was read is still here. @param {number} position */
+  rewind(position) {
+    if (position >= this.position || this.#read.length === 0) return;
+    this.position = Math.max(position, this.#read[0].start);
+    while (this.#read.length && endOf(this.#read[this.#read.length - 1]) > this.position) {
+      this.#pieces.unshift(/** @type {Piece} */ (this.#read.pop()));
     }
   }
 
@@ -90,4 +105,9 @@ export class Placement {
   close() {
     this.#end = Math.max(this.#end, this.position + this.ahead);
   }
+}
+
+/** @param {Piece} piece */
+function endOf(piece) {
+  return piece.start + piece.samples.length;
 }

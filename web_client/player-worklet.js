@@ -6,7 +6,7 @@
  *   {type: "speech", number, position, last, samples: Int16Array}   20 ms of response `number` (buffer transferred)
  *   {type: "flush", upTo: number}      drop all responses up to this number for good, fade within 5 ms
  *   {type: "pause", number}            fall silent and keep the buffer of this response
- *   {type: "resume"}                   go on where it paused
+ *   {type: "resume", position?}        go on where it paused, or play again from there; counted in `resumes`
  *   {type: "close", number}            the gateway has sent all of this response
  *   {type: "report", asked: number}    report now; the answer carries `asked`
  *   {type: "stop"}                     the processor ends
@@ -44,7 +44,7 @@ class PlayerProcessor extends scope.AudioWorkletProcessor {
     if (message.type === "speech") this.#source.accept(message);
     else if (message.type === "flush") this.#source.flush(message.upTo);
     else if (message.type === "pause") this.#source.pause(message.number);
-    else if (message.type === "resume") this.#source.resume();
+    else if (message.type === "resume") this.#source.resume(message.position);
     else if (message.type === "close") this.#source.close(message.number);
     else if (message.type === "stop") this.#alive = false;
     if (message.type !== "speech") this.#report(message.asked);

@@ -27,13 +27,14 @@ const SAMPLES_PER_MS = SPEECH_RATE / 1000;
  * Anything that plays the assistant: `Player` here, `TrackPlayer` for an Opus track.
  * @typedef {EventTarget & {accept(message: import("./messages.js").SpeechMessage): void, started(number: number): void,
  *   generated(number: number): void, stopped(number: number): void, flush(upTo: number): void,
- *   pause(number: number): void, resume(): void, close(): void, stats: PlayerStats}} SpeechPlayer
+ *   pause(number: number): void, resume(number?: number, fromMs?: number): void, close(): void, stats: PlayerStats}} SpeechPlayer
  */
 
 export class Player extends EventTarget {
   /** @type {Map<number, Track>} responses not final yet */
   #tracks = new Map();
   #flushed = -1;
+  #resumes = 0;
   #concealedMs = 0;
   #playedMs = 0;
   /** @type {Partial<import("./speech-source.js").Progress>} */
@@ -90,10 +91,17 @@ export class Player extends EventTarget {
   /** @param {number} number */
   pause(number) {
     this.node.port.postMessage({ type: "pause", number });
+    this.#tracks.get(number)?.clock.hold(this.context.currentTime, this.delay());
   }
 
-  resume() {
-    this.node.port.postMessage({ type: "resume" });
+  /** Goes on: `fromMs` of response `number` on, or where it paused. @param {number} [number] @param {number} [fromMs] */
+  resume(number, fromMs) {
+    this.#resumes += 1;
+    this.node.port.postMessage({ type: "resume", position: fromMs && Math.round(fromMs * SAMPLES_PER_MS) });
+    // What was played to its end is not played again.
+    for (const [known, track] of this.#tracks) {
+      track.clock.resume(known === number && track.endMs === null ? fromMs : undefined);
+    }
   }
 
   /** The call is over. */
@@ -133,7 +141,8 @@ export class Player extends EventTarget {
   #take(report) {
     this.#latest = report;
     for (const ending of report.endings) this.#note(ending.number, ending.position, report.time, true);
-    if (report.number > this.#flushed) this.#progress(report);
+    // A report from before the last resume tells of a place that has been left.
+    if (report.number > this.#flushed && report.resumes === this.#resumes) this.#progress(report);
     for (const number of [...this.#tracks.keys()]) this.#tell(number);
   }
 

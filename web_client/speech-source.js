@@ -3,7 +3,8 @@
  * What the player plays next: responses in the order of their numbers, one 24 kHz sample at a time.
  *
  * It starts when a little is buffered, conceals and counts what is missing, waits when nothing is left, fades within
- * 5 ms when it is flushed or paused, and never lets a stale sample through. Runs in the audio thread, knows no browser.
+ * 5 ms when it is flushed or paused and comes back within 30 ms, and never lets a stale sample through. Runs in the audio
+ * thread, knows no browser.
  */
 
 import { Concealment } from "./concealment.js";
@@ -25,6 +26,7 @@ const DRY_AFTER_CLOSE = 36_000;
 const DRY_BEFORE_NEXT = 7_200;
 
 const FADE_STEP = 1 / 120;
+const RISE_STEP = 1 / 720;
 const MAX_RESPONSES = 8;
 
 /** @typedef {import("./messages.js").SpeechMessage} SpeechMessage */
@@ -33,8 +35,8 @@ const MAX_RESPONSES = 8;
 
 /**
  * Where the player is. Lengths in samples; `number` is 0 when there is nothing to play. `concealed` counts in the
- * present response, the last four over the player's life.
- * @typedef {{number: number, position: number, buffered: number, concealed: number, playing: boolean,
+ * present response, the last five over the player's life.
+ * @typedef {{number: number, position: number, buffered: number, concealed: number, playing: boolean, resumes: number,
  *   flushes: number, starved: number, stale: number, late: number}} Progress
  */
 
@@ -52,7 +54,7 @@ export class SpeechSource {
   #stalled = 0;
   #prebuffer = PREBUFFER;
   #concealed = 0;
-  #counts = { flushes: 0, starved: 0, stale: 0, late: 0 };
+  #counts = { resumes: 0, flushes: 0, starved: 0, stale: 0, late: 0 };
   /** @type {Set<number>} responses that the gateway has closed */
   #closed = new Set();
 
@@ -82,9 +84,12 @@ export class SpeechSource {
     this.#paused = number;
   }
 
-  /** Goes on where it paused. */
-  resume() {
+  /** Goes on: where it paused, or at an earlier `position` of the paused response. @param {number} [position] */
+  resume(position) {
+    const speech = this.#queue[0];
+    if (position !== undefined && speech !== undefined && this.#holds(speech)) speech.rewind(position);
     this.#paused = NONE;
+    this.#counts.resumes += 1;
   }
 
   /** The gateway has sent all of this response: without a last message it is over when it runs dry. @param {number} number */
@@ -203,7 +208,7 @@ export class SpeechSource {
   /** One step of the 5 ms fade; a flushed response is gone at its end. @param {Placement} speech */
   #fade(speech) {
     const silent = this.#closing || this.#holds(speech);
-    this.#gain = Math.max(0, Math.min(1, this.#gain + (silent ? -FADE_STEP : FADE_STEP)));
+    this.#gain = Math.max(0, Math.min(1, this.#gain + (silent ? -FADE_STEP : RISE_STEP)));
     const gain = this.#gain;
     if (this.#closing && gain <= 0) this.#drop();
     return gain;

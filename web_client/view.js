@@ -2,21 +2,21 @@
 /**
  * The page: draws a `Model`, and turns clicks into events. It keeps nothing but what it drew.
  *
- * Events: `call`, `hangup`, `mute`, `camera`, `flip`, `stop`, `wake`, `settings`; with a detail: `say` (string), `show`
- * (File), `choose` ({kind, deviceId}), `dismiss` (key of a notice).
+ * Events: `call`, `hangup`, `mute`, `tapping`, `camera`, `flip`, `stop`, `typing`, `wake`, `settings`; with a detail: `say` (string), `show`
+ * (File), `choose` ({kind, deviceId}), `voice` (name), `dismiss` (key of a notice).
  */
 
 import { CaptionsView } from "./captions-view.js";
 import { isConnected, isLive } from "./states.js";
-import { wording } from "./wording.js";
+import { muteLabel, wording } from "./wording.js";
 
 /**
  * `key`: one notice of a kind at a time. `action`: the label of its button, which sends the event `wake`.
  * @typedef {{key: string, text: string, action?: string}} Notice
  *
- * `standIn`: said plainly when the engine is scripted. `about`: engine and version.
- * @typedef {{state: import("./states.js").State, muted: boolean, cameraOn: boolean, cameraLive: boolean,
- *   mirrored: boolean, canFlip: boolean, canStop: boolean, brand: string, standIn: string, about: string,
+ * `standIn`: said plainly when the engine is scripted. `recording`: the call is written down. `about`: engine and version.
+ * @typedef {{state: import("./states.js").State, muted: boolean, tapping?: boolean, cameraOn: boolean, cameraLive: boolean,
+ *   mirrored: boolean, canFlip: boolean, canStop: boolean, brand: string, standIn: string, recording?: boolean, about: string,
  *   suggestions: string[], notices: Notice[]}} Model
  */
 
@@ -62,6 +62,7 @@ export class View extends EventTarget {
     this.#text("stand-in", model.standIn);
     this.#text("about", model.about);
     this.find("stand-in").hidden = model.standIn === "";
+    this.find("recording").hidden = !model.recording;
     this.find("self-view").hidden = !model.cameraLive;
     this.find("self-view").toggleAttribute("data-mirrored", model.mirrored);
     this.#suggestions(state.name === "problem" ? [] : model.suggestions);
@@ -91,6 +92,14 @@ export class View extends EventTarget {
     this.find("speaker-choice").hidden = !canChooseSpeaker || devices.audiooutput.length === 0;
   }
 
+  /** Fills the picker of voices, which hides where there is nothing to choose. @param {string[]} names @param {string} chosen */
+  voices(names, chosen) {
+    const picker = /** @type {HTMLSelectElement} */ (this.find("choose-voice"));
+    picker.replaceChildren(option("", "The usual one"), ...names.map((name) => option(name, name.replaceAll("_", " "))));
+    picker.value = names.includes(chosen) ? chosen : "";
+    this.find("voice-choice").hidden = names.length === 0;
+  }
+
   /** @param {Model} model */
   #state(model) {
     const { word, hint } = wording(model.state, model);
@@ -113,7 +122,7 @@ export class View extends EventTarget {
     this.#button("stop").disabled = !model.canStop;
     this.#text("call-label", model.state.name === "problem" ? "Call again" : "Call");
     this.#text("hangup-label", waiting ? "Leave the line" : live && !isConnected(model.state) ? "Cancel" : "Hang up");
-    this.#text("mute-label", model.muted ? "Unmute" : "Mute");
+    this.#text("mute-label", muteLabel(model));
     this.find("mute").setAttribute("aria-pressed", String(model.muted));
     this.find("camera").setAttribute("aria-pressed", String(model.cameraOn));
     // The focus of a control that has just gone moves to the one that took its place.
@@ -152,7 +161,7 @@ export class View extends EventTarget {
     box.append(Object.assign(this.page.createElement("p"), { textContent: notice.text }), button);
     if (notice.action) {
       Object.assign(button, { className: "notice-action", textContent: notice.action });
-      button.addEventListener("click", () => this.#emit("wake"));
+      button.addEventListener("click", () => this.#emit(notice.key === "hands-free" ? "tapping" : "wake"));
     } else {
       button.className = "quiet-button";
       button.setAttribute("aria-label", "Dismiss");
@@ -171,6 +180,7 @@ export class View extends EventTarget {
       if (event.key === "Escape" && !this.#dialog.open) this.#emit("stop");
     });
     this.find("composer").addEventListener("submit", (event) => this.#submit(event));
+    this.find("sentence").addEventListener("input", () => this.#emit("typing"));
     this.#listenForPictures();
     this.#listenForDevices();
   }
@@ -209,6 +219,8 @@ export class View extends EventTarget {
       const picker = /** @type {HTMLSelectElement} */ (this.find(`choose-${kind}`));
       picker.addEventListener("change", () => this.#emit("choose", { kind, deviceId: picker.value }));
     }
+    const voice = /** @type {HTMLSelectElement} */ (this.find("choose-voice"));
+    voice.addEventListener("change", () => this.#emit("voice", voice.value));
   }
 
   get #dialog() {

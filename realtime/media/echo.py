@@ -1,107 +1,190 @@
 """How much of what the microphone hears is the assistant itself. Sans-I/O.
 
-The page says what it played, so its level is known frame by frame. Where the microphone's level follows it, always so
-much later and so much softer, that part is echo: the browser's echo canceller left it, or there is none. Levels alone
-are compared, in frames of 20 ms, so neither a drifting clock nor a bent loudspeaker matters.
+The page says what it played, so its power in each band is known frame by frame. Where the microphone's power follows
+it, always so much later and so much softer, that part is echo: the browser's echo canceller left it, or there is none.
+Powers alone are compared, in frames of 20 ms, so neither a drifting clock nor a bent loudspeaker matters; in bands,
+because a voice has its power elsewhere than the echo of another at that moment.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
+
+from realtime.media.bands import BANDS, Bands
+
+Table = NDArray[np.float64]
+"""Bands of frames, oldest first, shape [frames, BANDS]."""
 
 KEPT = 200
 """Frames that are compared: 4 s."""
 
-LATEST = 75
-"""Frames that say how loud the echo is: 1.5 s, because it changes."""
-
 LAGS = 32
 """The echo comes within so many frames: 640 ms."""
 
-EVERY = 20
-"""Frames between two searches."""
+SEEK_EVERY, REFINE_EVERY = 5, 50
+"""Frames between two searches for the delay, until it is decided whether there is an echo, and from then on."""
 
-ENOUGH = 60
-"""So many frames in which the assistant sounds are needed for one."""
+AFRESH_EVERY = 5
+"""Every so many searches look at all delays, also when one is known; the others only near it."""
 
-ALIKE = 0.55
-"""From this correlation on the microphone's level is taken to follow the assistant's."""
+NEAR = 2
+"""Frames by which a delay drifts between two searches at most."""
+
+FIT_EVERY = 10
+"""Frames between two looks at how loud the echo is."""
+
+ENOUGH = 20
+"""So many frames in which the assistant sounds are needed for a search."""
+
+DECIDED = 60
+"""After so many frames in which the assistant sounds an echo would have been found."""
+
+ALIKE = 0.6
+"""From this mean correlation of the bands on the microphone's power is taken to follow the assistant's."""
 
 TAIL = 0.5
 """What of a frame's echo is still there in the next one: a room with an RT60 of 0.4 s."""
 
-MARGIN = 2.5
-"""Echo up to so many times (4 dB) what is expected is still echo."""
+MARGIN = 6.0
+"""Echo up to so many times (8 dB) what is expected is still echo."""
 
-LOUD = 0.05
-"""Frames within 13 dB of the loudest say how loud the echo is."""
+LATEST = 40
+"""Frames that say how loud the echo is now: 0.8 s, because that wanders."""
+
+LOUD = 0.03
+"""Frames within 15 dB of the loudest say how loud the echo is."""
 
 SOUNDING = 1e-9
 """Mean square of a frame (full scale 1) below which the assistant is silent."""
 
+LINGERS = LAGS + 8
+"""So many frames after the assistant's last sound there may still be echo."""
+
+_SILENT = np.zeros(BANDS)
+
 
 class EchoModel:
-    """Feed it every frame's powers (mean squares); it says how much of the microphone's may be echo."""
+    """Feed it every frame's bands; it says how much of the microphone's may be echo."""
 
     def __init__(self) -> None:
-        self._heard: deque[float] = deque(maxlen=KEPT)
-        self._played: deque[float] = deque(maxlen=KEPT)
-        self._tail = 0.0
+        self._heard, self._played = np.zeros((2 * KEPT, BANDS)), np.zeros((2 * KEPT, BANDS))
+        self._end = 0
+        self._tail = _SILENT
+        self._quiet = LINGERS
         self._since = 0
-        self._lag: int | None = None
+        self._sounded = 0
         self._guess = -9
-        self._gain = 0.0
+        self._lag: int | None = None
+        self._colour = _SILENT
+        self._gain = 1.0
+        self.level = 0.0
+        """Mean power of the echo while the assistant sounds; 0 while none was found."""
 
     @property
-    def coupling_db(self) -> float | None:
-        """Level of the echo against what is played; None where there is none."""
-        return None if self._lag is None or self._gain <= 0 else float(10 * np.log10(self._gain))
+    def idle(self) -> bool:
+        """Whether there can be no echo now, so that frames need not be fed."""
+        return self._quiet >= LINGERS
 
-    def feed(self, heard: float, played: float) -> float:
-        """The next frame: the microphone's power and the loudspeaker's; returns the most that may be echo of it."""
-        self._tail = played + TAIL * self._tail
-        self._heard.append(heard)
-        self._played.append(self._tail if self._tail > SOUNDING else 0.0)
+    @property
+    def undecided(self) -> bool:
+        """Whether the assistant has not sounded long enough yet to know if there is an echo."""
+        return self._lag is None and self._sounded < DECIDED
+
+    @property
+    def lag_ms(self) -> int | None:
+        """How long after the loudspeaker the microphone hears it; None while no echo was found."""
+        return None if self._lag is None else 20 * self._lag
+
+    @property
+    def level_db(self) -> float | None:
+        """Level of the echo while the assistant sounds, dB of full scale; None while no echo was found."""
+        return None if self.level <= 0 else float(10 * np.log10(self.level))
+
+    def plays(self, played: Bands | None) -> None:
+        """What the loudspeaker gave in the next frame, None: nothing. Then, unless it is `idle`, `feed`."""
+        sounds = played is not None and float(played.sum()) > SOUNDING
+        self._quiet = 0 if sounds else self._quiet + 1
+        self._sounded += int(sounds)
+        self._tail = (_SILENT if played is None else played) + TAIL * self._tail
+
+    def feed(self, heard: Bands) -> Bands:
+        """What the microphone heard in this frame; returns the most that may be echo of it."""
+        self._append(heard)
         self._since += 1
-        if self._since >= EVERY and self._tail > SOUNDING:
-            self._since = 0
-            self._search()
-        return self._expected()
-
-    def _expected(self) -> float:
+        if self._quiet == 0:
+            if self._since % (SEEK_EVERY if self.undecided else REFINE_EVERY) == 0:
+                self._search()
+            if self._since % FIT_EVERY == 0:
+                self._fit()
         if self._lag is None:
-            return 0.0
-        last = len(self._played) - 1 - self._lag
-        around = [self._played[index] for index in range(last - 1, last + 2) if 0 <= index < len(self._played)]
-        return MARGIN * self._gain * max(around, default=0.0)
+            return _SILENT
+        aligned = self._end - self._lag
+        around = self._played[max(0, aligned - 2) : min(self._end, aligned + 1)]
+        most: Bands = MARGIN * self._gain * self._colour * around.max(axis=0, initial=0.0)
+        return most
+
+    def _append(self, heard: Bands) -> None:
+        if self._end == len(self._heard):
+            for table in (self._heard, self._played):
+                table[:KEPT] = table[KEPT:]
+            self._end = KEPT
+        self._heard[self._end], self._played[self._end] = heard, self._tail
+        self._end += 1
+
+    def _tables(self) -> tuple[Table, Table]:
+        """What was heard and played, from the first sound of the assistant on."""
+        latest = slice(max(0, self._end - KEPT), self._end)
+        heard, played = self._heard[latest], self._played[latest]
+        first = int(np.argmax(played.sum(axis=1) > SOUNDING))
+        return heard[first:], played[first:]
 
     def _search(self) -> None:
-        heard, played = np.array(self._heard), np.array(self._played)
-        if np.count_nonzero(played) < ENOUGH:
+        heard, played = self._tables()
+        if np.count_nonzero(played.sum(axis=1) > SOUNDING) < ENOUGH:
             return
-        alike = [_alike(heard[lag:], played[: len(played) - lag]) for lag in range(min(LAGS, len(played) - ENOUGH))]
-        best = int(np.argmax(alike)) if alike else 0
-        if not alike or alike[best] < ALIKE:
+        best, alike = best_lag(np.sqrt(heard), np.sqrt(played), self._likely_lags())
+        if alike < ALIKE:
             return
         # Chance does not find the same delay twice.
         guess, self._guess = self._guess, best
-        if abs(best - guess) > 1:
+        if abs(best - guess) <= 1:
+            self._lag = best
+            self._fit()
+
+    def _likely_lags(self) -> range:
+        if self._lag is None or self._since % (AFRESH_EVERY * REFINE_EVERY) == 0:
+            return range(LAGS)
+        return range(max(0, self._lag - NEAR), min(LAGS, self._lag + NEAR + 1))
+
+    def _fit(self) -> None:
+        if self._lag is None:
             return
-        self._lag = best
-        latest = slice(-min(LATEST, len(heard) - best), None)
-        shifted, following = played[: len(played) - best][latest], heard[best:][latest]
-        loud = shifted > LOUD * shifted.max()
-        if np.count_nonzero(loud) >= ENOUGH // 4:
-            # The median: a word of the person must not make the echo louder.
-            self._gain = float(np.median(following[loud] / shifted[loud]))
+        heard, played = self._tables()
+        heard, played = heard[self._lag :], played[: len(played) - self._lag]
+        if len(played) < ENOUGH:
+            return
+        ratio = heard / np.maximum(played, SOUNDING)
+        loud = played > LOUD * played.max(axis=0)
+        # The median: a word of the person must not make the echo louder.
+        colour = np.nanmedian(np.where(loud, ratio, np.nan), axis=0)
+        self._colour = np.where(np.isfinite(colour), colour, self._colour)
+        now = ratio[-LATEST:] / np.maximum(self._colour, SOUNDING)
+        latest = (played[-LATEST:] > LOUD * played[-LATEST:].max(axis=0)) & (self._colour > 0)
+        if np.count_nonzero(latest) > ENOUGH:
+            self._gain = float(np.median(now[latest]))
+        sounding = played[played.sum(axis=1) > LOUD * played.sum(axis=1).max()]
+        self.level = self._gain * float((self._colour * sounding).sum(axis=1).mean())
 
 
-def _alike(heard: NDArray[np.float64], played: NDArray[np.float64]) -> float:
-    """Correlation of two lines of levels, by their amplitudes."""
-    a, b = np.sqrt(heard), np.sqrt(played)
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 0 else 0.0
+def best_lag(heard: Table, played: Table, lags: range) -> tuple[int, float]:
+    """By how many frames one table follows the other best, and how much alike they are then (mean correlation)."""
+    best, most = 0, 0.0
+    for lag in range(lags.start, min(lags.stop, len(played) - ENOUGH)):
+        a, b = heard[lag:], played[: len(played) - lag]
+        a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+        sizes = np.sqrt(np.einsum("ij,ij->j", a, a) * np.einsum("ij,ij->j", b, b))
+        alike = float((np.einsum("ij,ij->j", a, b) / np.maximum(sizes, 1e-12)).mean())
+        if alike > most:
+            best, most = lag, alike
+    return best, most

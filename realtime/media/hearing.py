@@ -6,6 +6,7 @@ into everything the call needs, so that detector, units and line check see the v
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,10 @@ import numpy.typing as npt
 
 from model_server.protocol import HEARING_RATE
 from realtime.held import PRE_ROLL_SAMPLES
-from realtime.interruption import Sounding
+from realtime.interruption import Sign, Sounding
+from realtime.media.bands import Bands
+from realtime.media.ending import ending
+from realtime.media.levels import Levels
 from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver
 from realtime.media.silent_input import SilentInput
 from realtime.media.speech import EdgeKind, SpeechDetector, SpeechEdge
@@ -22,18 +26,28 @@ from realtime.media.stirring import Stirring
 from realtime.media.units import CutUnit, UnitCutter
 from realtime.media.voice_meter import VoiceMeter
 
+KEPT_FRAMES = 400
+
+HYSTERESIS = 0.15
+"""A voice ends below the probability with which it begins, by so much,"""
+
+LOWEST_STOP = 0.05
+"""and surely below this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
     """The person's speech started or ended at sample `position`, which arrived at time `at` (seconds).
 
-    `sounding`: what speech that started sounds like so far.
+    `sounding`: what speech that started sounds like so far. Of speech that ended, `at` is when its level sank, which is
+    more precise than the detector's position, and `fall_db` by how much it fell at its end.
     """
 
     started: bool
     position: int
     at: float
     sounding: Sounding | None = None
+    fall_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +77,21 @@ class Stirred:
     """The person may be beginning to speak; an `Edge` follows soon, or does not."""
 
 
-HearingEvent = Edge | UnitClosed | InputSilence | Samples | Stirred | Sounding
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Once a second: the level of the assistant's echo while it sounds (None: none was found), and of the room, dB."""
+
+    echo_db: float | None
+    room_db: float
+
+
+HearingEvent = Edge | UnitClosed | InputSilence | Samples | Stirred | Sign | Sounding | Surroundings
 
 
 class Hearing:
     """Everything one call hears. `now` is seconds of the call's monotonic clock.
 
-    `played` says the mean square of what the loudspeaker gave since it was last asked.
+    `played` says what the loudspeaker gave since it was last asked, by bands; None for silence.
     """
 
     def __init__(
@@ -77,12 +99,16 @@ class Hearing:
         receiver: AudioReceiver,
         detector: SpeechDetector,
         now: float,
-        played: Callable[[float], float] = lambda now: 0.0,
+        played: Callable[[float], Bands | None] = lambda now: None,
     ) -> None:
         self.receiver = receiver
         self.cutter = UnitCutter()
         self._detector = detector
         self._silent_input = SilentInput()
+        self._padding = PRE_ROLL_SAMPLES
+        self._levels = Levels()
+        self.heard: deque[npt.NDArray[np.int16]] = deque(maxlen=KEPT_FRAMES)
+        """The newest frames, 8 s where each is 20 ms."""
         self._stirring = Stirring()
         self._meter = VoiceMeter()
         self._played = played
@@ -102,6 +128,11 @@ class Hearing:
         """Time has passed: gaps are filled so that units keep coming."""
         return self._frames(self.receiver.tick(now), now)
 
+    def listen_for(self, threshold: float, padding_ms: float) -> None:
+        """From now on a window is a voice with this probability, and so much before its onset belongs to it."""
+        self._detector.set_thresholds(threshold, max(LOWEST_STOP, threshold - HYSTERESIS))
+        self._padding = round(padding_ms * HEARING_RATE / 1000)
+
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
@@ -110,10 +141,6 @@ class Hearing:
     def still(self, jpeg: bytes) -> None:
         """The newest picture of the camera; it goes into the unit that is open."""
         self.cutter.picture(jpeg)
-
-    def cut_turn(self) -> CutUnit | None:
-        """Close the turn here: its last, short unit, None when the turn's last unit is already out."""
-        return self.cutter.cut_turn()
 
     def _frames(self, frames: list[AudioFrame], now: float) -> list[HearingEvent]:
         events: list[HearingEvent] = []
@@ -125,28 +152,36 @@ class Hearing:
     def _frame(self, frame: AudioFrame, now: float, behind_s: float) -> list[HearingEvent]:
         events: list[HearingEvent] = [Samples(frame.samples)]
         self._position = frame.position + len(frame.samples)
+        self.heard.append(frame.samples)
         silence = self._silent_input.feed(frame)
         if silence is not None:
             events.append(InputSilence(silence))
         edges = self._detector.feed(frame.samples)
+        levels_db = self._levels.feed(frame.samples)
         sounding = self._meter.feed(frame.samples, self._detector.speaking, self._played(now - behind_s))
         events.extend(self._edge(edge, sounding, now) for edge in edges)
         if sounding is not None:
             events.append(sounding)
-        if self._stirring.feed(frame.samples, self._detector.speaking, self._detector.probability):
+        else:
+            sign = self._meter.sign(self._detector.probability)
+            events.extend([sign] if sign is not None else [])
+        if self._stirring.feed(levels_db, self._detector.speaking, self._detector.probability):
             events.append(Stirred())
         for unit in self.cutter.append(frame.samples):
             events.append(UnitClosed(unit, self._late_ms(unit, now)))
+            events.append(Surroundings(self._meter.echo_db, self._meter.room_db))
         return events
 
     def _edge(self, edge: SpeechEdge, sounding: Sounding | None, now: float) -> Edge:
-        started = edge.kind is EdgeKind.STARTED
-        at = now - max(0, self._position - edge.position) / HEARING_RATE
-        if started:
-            self.cutter.voice_from(max(0, edge.position - PRE_ROLL_SAMPLES))
-        else:
-            self.cutter.voice_until(edge.position)
-        return Edge(started, edge.position, at, sounding if started else None)
+        if edge.kind is EdgeKind.STARTED:
+            self.cutter.voice_from(max(0, edge.position - self._padding))
+            return Edge(True, edge.position, self._arrived(edge.position, now), sounding)
+        self.cutter.voice_until(edge.position)
+        how = ending(self._levels, edge.position)
+        return Edge(False, edge.position, self._arrived(how.position, now), fall_db=how.fall_db)
+
+    def _arrived(self, position: float, now: float) -> float:
+        return now - max(0.0, self._position - position) / HEARING_RATE
 
     def _late_ms(self, unit: CutUnit, now: float) -> float:
         due = self._epoch + unit.end / HEARING_RATE

@@ -69,6 +69,10 @@ class SpeechDetector(Protocol):
         """The next samples of the call, shape [any]; returns what they show, oldest first."""
         ...
 
+    def set_thresholds(self, start: float, stop: float) -> None:
+        """Speech begins above the first and ends below the second probability. Raises `ValueError`."""
+        ...
+
     def reset(self) -> None:
         """Forget everything: another call follows, from position 0."""
         ...
@@ -80,8 +84,17 @@ class WindowDetector(ABC):
     window: int
     """Samples of one window."""
 
+    START = 0.5
+    STOP = 0.35
+    """Speech begins above the first and ends below the second probability, until others are set."""
+
     def __init__(self) -> None:
         self.reset()
+
+    def set_thresholds(self, start: float, stop: float) -> None:
+        if not 0 < stop <= start < 1:
+            raise ValueError(f"0 < stop <= start < 1 must hold of a detector's thresholds, got {stop} and {start}")
+        self._start, self._stop = start, stop
 
     @property
     def speaking(self) -> bool:
@@ -97,6 +110,7 @@ class WindowDetector(ABC):
 
     def reset(self) -> None:
         self._speaking = False
+        self._start, self._stop = self.START, self.STOP
         self._probability = 0.0
         self._level_db = FLOOR_DB
         self._position = 0
@@ -142,9 +156,6 @@ class SileroDetector(WindowDetector):
     """
 
     window = 512
-    START = 0.5
-    STOP = 0.35
-    """Speech begins above the first and ends below the second probability."""
 
     START_WINDOWS = 2
     STOP_WINDOWS = 4
@@ -167,10 +178,13 @@ class SileroDetector(WindowDetector):
         self._network = SileroVAD(HEARING_RATE)
         self._input = np.empty(self.window, dtype=np.float32)
         self._input_view = memoryview(self._input.data)
+        self._nothing = memoryview(np.zeros(self.window, dtype=np.float32).data)
         super().__init__()
 
     def reset(self) -> None:
         super().reset()
+        # The network keeps the end of its last window over its own reset: a call must not begin with another one's.
+        self._network.process(self._nothing)
         self._network.reset()
         self._awake = 0
         self._skipped: deque[Samples] = deque(maxlen=self.WARM_WINDOWS)
@@ -206,7 +220,7 @@ class SileroDetector(WindowDetector):
         return float(self._network.process(self._input_view))
 
     def _debounce(self, start: int) -> SpeechEdge | None:
-        changing = self._probability < self.STOP if self._speaking else self._probability >= self.START
+        changing = self._probability < self._stop if self._speaking else self._probability >= self._start
         if not changing:
             self._run = 0
             return None
@@ -220,7 +234,10 @@ class SileroDetector(WindowDetector):
 
 
 class WebRtcDetector(WindowDetector):
-    """WebRTC's detector in its strictest mode: 3 of 5 windows of 10 ms, and louder than the room."""
+    """WebRTC's detector in its strictest mode: 3 of 5 windows of 10 ms, and louder than the room.
+
+    It only says yes or no: thresholds change nothing.
+    """
 
     window = 160
     MODE = 3

@@ -6,16 +6,15 @@ single window that sounds like a voice, is reason enough to wait a moment longer
 
 from __future__ import annotations
 
-from realtime.media.decoder import Samples
-from realtime.media.speech import FLOOR_DB, level_db
+from collections.abc import Sequence
 
-BLOCK = 160
-"""Samples of which a level is taken: 10 ms."""
-
-RISE_DB = 8.0
+RISE_DB = 5.0
 """Above the quiet by so much is a sign."""
 
-LIKELY = 0.4
+FALL_DB = 8.0
+"""Below the quiet by so much is the end of a voice: what follows is the room."""
+
+LIKELY = 0.2
 """A window that is a voice with this probability is a sign."""
 
 FOLLOW = 0.1
@@ -31,25 +30,20 @@ class Stirring:
     def __init__(self) -> None:
         self._quiet_db: float | None = None
 
-    def feed(self, samples: Samples, speaking: bool, probability: float) -> bool:
-        """The next samples, shape [any]; `speaking` and `probability` are the detector's newest word."""
+    def feed(self, levels_db: Sequence[float], speaking: bool, probability: float) -> bool:
+        """The levels of the next blocks of 10 ms; `speaking` and `probability` are the detector's newest word."""
         if speaking:
             self._quiet_db = None
             return False
-        rises = [self._rises(samples[start : start + BLOCK]) for start in range(0, len(samples), BLOCK)]
+        rises = [self._rises(level_db) for level_db in levels_db]
         return any(rises) or probability >= LIKELY
 
-    def _rises(self, block: Samples) -> bool:
-        level = max(FLOOR_DB, level_db(block))
+    def _rises(self, level_db: float) -> bool:
         if self._quiet_db is None:
-            self._quiet_db = level
+            self._quiet_db = level_db
             return False
-        rises = level >= max(self._quiet_db + RISE_DB, SOFTEST_DB)
-        if not rises:
-            # The end of a voice falls fast, and what follows is the room.
-            self._quiet_db = (
-                min(level, self._quiet_db)
-                if level < self._quiet_db - RISE_DB
-                else (self._quiet_db + FOLLOW * (level - self._quiet_db))
-            )
-        return rises
+        if level_db >= max(self._quiet_db + RISE_DB, SOFTEST_DB):
+            return True
+        fell = level_db < self._quiet_db - FALL_DB
+        self._quiet_db = level_db if fell else self._quiet_db + FOLLOW * (level_db - self._quiet_db)
+        return False

@@ -13,6 +13,9 @@ import numpy as np
 from model_server.protocol import SHORTEST_UNIT_SAMPLES, UNIT_MULTIPLE, UNIT_SAMPLES
 from realtime.media.decoder import Samples
 
+MAX_UNDO_SAMPLES = 12 * UNIT_SAMPLES
+"""A cut with more samples behind it cannot be undone any more: nobody goes on with their turn after so long."""
+
 
 class CutGone(RuntimeError):
     """There is no cut that could still be undone."""
@@ -48,9 +51,9 @@ class UnitCutter:
         """Position of the open unit's first sample."""
         self._open = np.empty(UNIT_SAMPLES, dtype=np.int16)
         self._filled = 0
-        self._picture: bytes | None = None
+        self._picture: _Picture | None = None
         self._speech: deque[_Span] = deque()
-        self._cut: CutUnit | None = None
+        self._undo: _Undo | None = None
 
     @property
     def end(self) -> int:
@@ -60,10 +63,10 @@ class UnitCutter:
     @property
     def can_cancel(self) -> bool:
         """Whether `cancel_cut` would work."""
-        return self._cut is not None
+        return self._undo is not None
 
     def append(self, samples: Samples) -> list[CutUnit]:
-        """The next samples of the call, shape [any]; returns the units they complete, which confirms a cut."""
+        """The next samples of the call, shape [any]; returns the units they complete."""
         units: list[CutUnit] = []
         taken = 0
         while taken < len(samples):
@@ -73,12 +76,13 @@ class UnitCutter:
             taken += len(piece)
             if self._filled == UNIT_SAMPLES:
                 units.append(self._close(last=False))
-                self._cut = None
         return units
 
     def picture(self, jpeg: bytes) -> None:
         """The newest picture; the open unit takes it when it closes, unless a newer one comes."""
-        self._picture = jpeg
+        self._picture = _Picture(self.end, jpeg)
+        if self._undo is not None:
+            self._undo.pictures.append(self._picture)
 
     def voice_from(self, position: int) -> None:
         """The person speaks since `position`, until `voice_until`."""
@@ -99,33 +103,33 @@ class UnitCutter:
         """
         if before is not None and before.end != self.start:
             raise ValueError(f"the unit before ends at sample {self.start}, got one that ends at {before.end}")
+        self._undo = _Undo(self.start, [], [] if self._picture is None else [self._picture])
         if self._filled < SHORTEST_UNIT_SAMPLES and before is not None and _fits(before, self._filled):
-            self._cut = self._join(before)
-        elif self._filled:
-            self._cut = self._close(last=True)
-        else:
-            self._cut = None
-        return self._cut
+            self._undo.reach_back(before)
+            return self._join(before)
+        return self._close(last=True) if self._filled else None
 
     def confirm_cut(self) -> None:
         """The cut stays: the turn is over."""
-        self._cut = None
+        self._undo = None
 
     def cancel_cut(self) -> list[CutUnit]:
-        """The turn goes on: the cut unit's samples open the unit again and go out with it. Raises `CutGone`.
+        """The turn goes on: since the cut unit's first sample all is cut again, as if there had been no cut.
 
-        Returns the units that are complete by now. Possible until another unit closes or the cut is confirmed.
+        Returns the units that are complete by now; they replace the cut one and all that closed since. Raises `CutGone`
+        when no cut was made, it was confirmed, or is more than 12 s ago.
         """
-        if self._cut is None:
-            raise CutGone("no cut to undo: none was made, or it was confirmed, or a later unit is closed already")
-        cut, self._cut = self._cut, None
-        since = self._open[: self._filled].copy()
-        self.start, self._filled = cut.start, 0
-        if cut.voiced:
-            self._speech.appendleft(_Span(cut.start, cut.end))
-        if self._picture is None and cut.pictures:
-            self._picture = cut.pictures[-1]
-        return self.append(np.concatenate((cut.samples, since)))
+        undo = self._undo
+        if undo is None:
+            raise CutGone("no cut to undo: none was made, it was confirmed, or it is too long ago")
+        samples = np.concatenate((*undo.closed, self._open[: self._filled]))
+        self._undo = self._picture = None
+        self.start, self._filled = undo.start, 0
+        units: list[CutUnit] = []
+        for picture in undo.pictures:
+            units += self.append(samples[self.end - undo.start : picture.position - undo.start])
+            self._picture = picture
+        return units + self.append(samples[self.end - undo.start :])
 
     def _join(self, before: CutUnit) -> CutUnit:
         tail = self._close(last=True) if self._filled else None
@@ -147,14 +151,21 @@ class UnitCutter:
             start=self.start,
             samples=samples,
             padded=_pad(samples),
-            pictures=[] if self._picture is None else [self._picture],
+            pictures=[] if self._picture is None else [self._picture.jpeg],
             last=last,
             voiced=any(span.start < self.end and (span.end is None or span.end > self.start) for span in self._speech),
         )
         self.start, self._filled, self._picture = unit.end, 0, None
-        while self._speech and self._speech[0].end is not None and self._speech[0].end <= self.start:
-            self._speech.popleft()
+        if self._undo is not None:
+            self._undo.closed.append(samples)
+            if self.start - self._undo.start > MAX_UNDO_SAMPLES:
+                self._undo = None
+        self._forget_speech(self.start if self._undo is None else self._undo.start)
         return unit
+
+    def _forget_speech(self, before: int) -> None:
+        while self._speech and self._speech[0].end is not None and self._speech[0].end <= before:
+            self._speech.popleft()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,29 @@ class _Span:
 
     start: int
     end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture that came when the call had `position` samples."""
+
+    position: int
+    jpeg: bytes
+
+
+@dataclass(slots=True)
+class _Undo:
+    """What undoes a cut: where the cut unit starts, the samples that closed since, and the pictures that came."""
+
+    start: int
+    closed: list[Samples]
+    pictures: list[_Picture]
+
+    def reach_back(self, before: CutUnit) -> None:
+        """The cut unit begins with the one before it."""
+        self.start = before.start
+        self.closed.insert(0, before.samples)
+        self.pictures[:0] = [_Picture(before.start, jpeg) for jpeg in before.pictures[-1:]]
 
 
 def _fits(before: CutUnit, tail: int) -> bool:

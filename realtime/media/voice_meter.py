@@ -8,7 +8,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.interruption import Sounding
+from realtime.interruption import Sign, Sounding
+from realtime.media.bands import Bands, bands
 from realtime.media.decoder import Samples
 from realtime.media.echo import EchoModel
 from realtime.media.speech import FLOOR_DB
@@ -28,14 +29,38 @@ BEAT_SHARE = 0.2
 VALLEY_DB = 4.0
 """Between two beats the voice falls by so much."""
 
+BEATS_EVERY = 3
+"""Beats are counted again after so many frames."""
+
+LOOK_EVERY = 5
+"""Frames that are gaps in the voice change next to nothing: only every fifth of them is looked at."""
+
 ACTIVE = 0.05
 """Frames below this share of the loudest one's power (13 dB) are gaps in the voice."""
+
+GAP_DB = -13.0
+"""The same in dB, against the voice's level."""
 
 FOLLOW = 0.05
 """By which share of the difference the idea of the room's noise follows each frame without a voice."""
 
+ROOM_MARGIN = 1.5
+"""A first sign stands out from the room's noise by so many times its power."""
+
 LATEST = 75
 """Frames of a long voice that count: 1.5 s."""
+
+BY_DEFAULT = 0.5
+"""Until it is known whether there is an echo, half of every sound's power over the assistant is taken for one."""
+
+WANDERS = 2.0
+"""Where echo is expected, so many times its usual power is taken off besides: it may have become louder just now."""
+
+POSSIBLE = 0.1
+"""A window that is a voice with this probability may be the first of a word."""
+
+HISS = 0.4
+"""Two frames with so much energy in their differences may be the "s" of "stop", which no detector takes for a voice."""
 
 Powers = tuple[float, float]
 """Mean square of a frame's samples, and of their differences."""
@@ -48,24 +73,72 @@ class VoiceMeter:
         self._room: Powers | None = None
         self._recent: deque[Powers] = deque(maxlen=BEFORE)
         self._voice: deque[Powers] = deque(maxlen=LATEST)
+        self._beats = (0, False)
+        self._latest: Sounding | None = None
+        self._gaps = 0
         self._echo = EchoModel()
 
-    def feed(self, samples: Samples, speaking: bool, played: float = 0.0) -> Sounding | None:
-        """The next frame, shape [1..]; `speaking`: whether the detector hears a voice. `played`: see `EchoModel`."""
-        wide = samples.astype(np.float32) / 32768
-        steps = np.diff(wide)
-        powers = self._without_echo(float(wide @ wide) / len(wide), float(steps @ steps) / len(wide), played)
+    @property
+    def echo_db(self) -> float | None:
+        """Level of the assistant's echo while it sounds, dB of full scale; None while no echo was found."""
+        return self._echo.level_db
+
+    @property
+    def room_db(self) -> float:
+        """Level of the room's noise, dB of full scale."""
+        return FLOOR_DB if self._room is None else _db(self._room[0])
+
+    def feed(self, samples: Samples, speaking: bool, played: Bands | None = None) -> Sounding | None:
+        """The next frame, shape [1..]; `speaking`: whether the detector hears a voice.
+
+        `played`: what the loudspeaker gave meanwhile, None for silence.
+        """
+        wide = samples.astype(np.float32)
+        wide /= 32768
+        steps = wide[1:] - wide[:-1]
+        power, bright = float(wide @ wide) / len(wide), float(steps @ steps) / len(wide)
+        share = self._own_share(wide, played)
         if not speaking:
-            self._quiet(powers)
+            self._quiet((power * share, bright * share))
             return None
         if not self._voice:
             self._voice.extend(self._recent)
-        self._voice.append(powers)
-        return self._sounding()
+            self._beats, self._latest = (0, False), None
+        self._voice.append((power * share, bright * share))
+        self._gaps = self._gaps + 1 if self._is_gap(power * share) else 0
+        if self._latest is None or self._gaps % LOOK_EVERY == 0:
+            self._latest = self._sounding()
+        return self._latest
 
-    def _without_echo(self, power: float, bright: float, played: float) -> Powers:
-        share = max(0.0, 1 - self._echo.feed(power, played) / power) if power > 0 else 0.0
-        return power * share, bright * share
+    def sign(self, probability: float) -> Sign | None:
+        """Whether the newest frames, in which the detector hears no voice yet, may be the beginning of a word."""
+        if len(self._recent) < 2 or self._room is None:
+            return None
+        latest = [self._above_room(self._recent[-2]), self._above_room(self._recent[-1])]
+        if all(bright >= HISS * power for power, bright in latest):
+            return Sign(_db(min(power for power, _ in latest)), probability, hiss=True)
+        return Sign(_db(latest[1][0]), probability, hiss=False) if probability >= POSSIBLE else None
+
+    def _own_share(self, wide: NDArray[np.float32], played: Bands | None) -> float:
+        """How much of the frame's power is no echo of what was played."""
+        self._echo.plays(played)
+        if self._echo.idle or len(wide) != 320:
+            return 1.0
+        heard = bands(wide)
+        echo = self._echo.feed(heard)
+        if self._echo.undecided:
+            return BY_DEFAULT
+        all_of_it, left = float(heard.sum()), float(np.maximum(heard - echo, 0.0).sum())
+        if float(echo.sum()) > self._echo.level:
+            left -= WANDERS * self._echo.level
+        return max(0.0, left) / all_of_it if all_of_it > 0 else 0.0
+
+    def _above_room(self, powers: Powers) -> Powers:
+        assert self._room is not None
+        return (
+            max(powers[0] - ROOM_MARGIN * self._room[0], 0.01 * powers[0]),
+            max(powers[1] - ROOM_MARGIN * self._room[1], 0.01 * powers[1]),
+        )
 
     def _quiet(self, powers: Powers) -> None:
         self._voice.clear()
@@ -78,17 +151,35 @@ class VoiceMeter:
         room = self._room or powers
         self._room = (room[0] + FOLLOW * (powers[0] - room[0]), room[1] + FOLLOW * (powers[1] - room[1]))
 
+    def _is_gap(self, power: float) -> bool:
+        return self._latest is not None and _db(power) < max(self._latest.level_db + GAP_DB, self.room_db)
+
     def _sounding(self) -> Sounding:
-        noise = np.array(self._room or (0.0, 0.0))
-        table = np.maximum(np.array(self._voice) - noise, 0.01 * np.array(self._voice))
-        loudest = int(np.argmax(np.convolve(table[:, 0], np.ones(STRETCH), "valid"))) if len(table) > STRETCH else 0
-        active = table[loudest : loudest + STRETCH]
-        active = active[active[:, 0] >= ACTIVE * table[:, 0].max()].mean(axis=0)
-        power, bright = (float(each) for each in active)
+        voice = np.array(self._voice)
+        table = np.maximum(voice - (self._room or (0.0, 0.0)), 0.01 * voice)
+        powers = table[:, 0]
+        active = table[_loudest(powers) :][:STRETCH]
+        power, bright = (float(each) for each in active[active[:, 0] >= ACTIVE * powers.max()].mean(axis=0))
         if power <= 0:
             return Sounding(FLOOR_DB, 0.0)
-        level_db, bright_db = 10 * math.log10(power), 10 * math.log10(max(bright, 1e-12) / power)
-        return Sounding(max(FLOOR_DB, level_db), bright_db, has_two_beats(table[:, 0]))
+        self._count_beats(powers)
+        return Sounding(max(FLOOR_DB, _db(power)), _db(max(bright, 1e-12)) - _db(power), self._beats[1])
+
+    def _count_beats(self, powers: NDArray[np.float64]) -> None:
+        left, two = self._beats
+        self._beats = (left - 1, two) if left else (BEATS_EVERY - 1, has_two_beats(powers))
+
+
+def _db(power: float) -> float:
+    return 10 * math.log10(max(power, 1e-12))
+
+
+def _loudest(powers: NDArray[np.float64]) -> int:
+    """Where the loudest `STRETCH` frames begin."""
+    if len(powers) <= STRETCH:
+        return 0
+    sums = np.concatenate(([0.0], np.cumsum(powers)))
+    return int(np.argmax(sums[STRETCH:] - sums[:-STRETCH]))
 
 
 def has_two_beats(powers: NDArray[np.float64]) -> bool:

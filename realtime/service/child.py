@@ -53,8 +53,10 @@ def child_command(settings: Settings) -> list[str]:
     command += ["--log-level", settings.log_level, "--log-format", settings.log_format]
     if settings.script is not None:
         command += ["--script", str(settings.script)]
-    if settings.model is not None:
-        command += ["--model", settings.model]
+    for name in ("model", "devices", "dtype", "quantize"):
+        value = getattr(settings, name)
+        if value is not None:
+            command += [f"--{name}", value]
     return command
 
 

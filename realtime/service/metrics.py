@@ -50,6 +50,26 @@ class Metrics:
 
         self.responses = Counter("realtime_responses", "Responses by how they ended", ["status"], registry=registry)
         self.cancels = Counter("realtime_cancels", "Responses cut off", ["reason"], registry=registry)
+        self.guesses = Counter(
+            "realtime_guesses",
+            "Replies begun before the turn was over, by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
+        self.guess_saved_seconds = Histogram(
+            "realtime_guess_saved_seconds",
+            "How long before the turn was over a reply was begun that was given",
+            buckets=_FIRST_AUDIO_S,
+            registry=registry,
+        )
+        self.guess_wasted_seconds = Counter(
+            "realtime_guess_wasted_seconds", "Time of the engine on replies that were not given", registry=registry
+        )
+        self.acks_ignored = Counter(
+            "realtime_acks_ignored",
+            "Playback reports from the future, the past or of unknown responses",
+            registry=registry,
+        )
         self.stale_dropped = Counter(
             "realtime_stale_dropped", "Late parts of cancelled responses, dropped", registry=registry
         )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from realtime.pauses import Eagerness
+from realtime.end_of_turn import Eagerness
 
 _PAGE = Path(__file__).resolve().parents[2] / "web_client"
 
@@ -85,11 +85,11 @@ class FloorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     silence_ms: float = Field(
-        default=500.0, ge=0, le=10_000, description="silence after speech that ends a usual person's turn, ms"
+        default=500.0, ge=0, le=10_000, description="silence that ends a usual person's turn that is likely over, ms"
     )
     eagerness: Eagerness = Field(
         default="auto",
-        description="how that adapts to the person: low waits longer, high less, fixed never adapts",
+        description="how that adapts to turn and person: low waits longer, high less, fixed never adapts",
     )
     interrupt_ms: float = Field(
         default=250.0,
@@ -102,6 +102,18 @@ class FloorSettings(BaseModel):
     )
     thinking_ms: float = Field(
         default=20_000.0, ge=1_000, le=60_000, description="an engine that makes no sound for so long is given up, ms"
+    )
+    speculative: bool = Field(
+        default=True, description="let an engine with room to spare begin to answer before the turn is surely over"
+    )
+    idle_prompt_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=60_000,
+        description="ask once after a question that nobody answers for so long, ms; 0: never",
+    )
+    idle_prompt: str = Field(
+        default="Are you still there?", min_length=1, max_length=200, description="what is asked then"
     )
 
 
@@ -128,7 +140,12 @@ class Settings(BaseSettings):
 
     # Engine
     engine: str = Field("demo", min_length=1, description="engine the model server runs")
-    model: str | None = Field(None, description="model the engine loads, for engines that load one")
+    model: str | None = Field(
+        None, description="model the engine loads: a folder or a hub id, for engines that load one"
+    )
+    devices: str | None = Field(None, description="where its network runs: auto, cpu, mps, cuda:0,cuda:1")
+    dtype: str | None = Field(None, description="its numbers: auto, bfloat16, float16, float32")
+    quantize: str | None = Field(None, description="its weights: none, int8, int4")
     script: Path | None = Field(None, description="script of the demo engine (YAML)")
     model_server: str | None = Field(
         None, description="use the model server at this wss:// URL instead of starting one"
@@ -145,6 +162,11 @@ class Settings(BaseSettings):
     greeting: bool = Field(True, description="let the assistant greet, which also trains echo cancellers")
     detector: Literal["auto", "silero", "webrtc"] = Field("auto", description="speech detector")
     floor: FloorSettings = FloorSettings()
+
+    # Recording
+    record_events: Path | None = Field(
+        None, description="write every call down in this folder, for replay; each caller is shown that"
+    )
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -178,6 +200,13 @@ class Settings(BaseSettings):
         if file is not None and not file.is_file():
             raise ValueError(f"there is no file {file}")
         return file
+
+    @field_validator("record_events")
+    @classmethod
+    def _check_record_folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise ValueError(f"expected a folder, {folder} is none")
+        return folder
 
     @field_validator("page_folder")
     @classmethod

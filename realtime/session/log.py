@@ -237,6 +237,11 @@ class SessionLog:
         seqs = (_seq(e) for e in reversed(self.entries) if e.wire is not None and e.wire <= wire)
         return next((seq for seq in seqs if seq is not None), self._base_seq)
 
+    @property
+    def base_seq(self) -> int:
+        """Our number of the newest item that the log does not hold any more; 0 while it holds all."""
+        return self._base_seq
+
     def wire_of(self, seq: int) -> int | None:
         """The server's number of our item `seq`; None when the log does not hold it."""
         if seq == self._base_seq:

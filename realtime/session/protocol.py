@@ -121,7 +121,7 @@ class SessionProtocol:
 
         Raises `SessionError` when that place is not known (any more), or a response after it is being generated.
         """
-        later = self._after(seq)
+        later = self._after(self._place(seq))
         for entry in later:
             if isinstance(entry, ReplyEntry) and entry.generated_here and not entry.settled:
                 raise SessionError(f"response {entry.response_id} is being generated after item {seq}: cancel it first")
@@ -139,12 +139,13 @@ class SessionProtocol:
         undoes the items after that one, too; all others written since are written again. An unknown id, or another
         response that is being generated, is told by an `Error`; an unknown place raises `SessionError`.
         """
+        place = self._place(rollback_to_seq) if rollback_to_seq is not None else None
         self._responses.cancel(
             response_id,
             keep_ms,
-            discard=discard or rollback_to_seq is not None,
-            undo=self._after(rollback_to_seq) if rollback_to_seq is not None else [],
-            rollback_to_wire=self._log.wire_of(rollback_to_seq) if rollback_to_seq is not None else None,
+            discard=discard or place is not None,
+            undo=self._after(place) if place is not None else [],
+            rollback_to_wire=self._log.wire_of(place) if place is not None else None,
         )
 
     # The connection ------------------------------------------------------------------------------------------------
@@ -232,12 +233,12 @@ class SessionProtocol:
         self._pipeline.kv_length = reply.kv_length
         entry = self._answered(item_key(wire))
         if entry is not None:
-            self._tell_written(entry, reply.ms)
+            self._tell_written(entry, reply.ms, spare=reply.spare)
 
-    def _tell_written(self, entry: Entry, ms: float) -> None:
+    def _tell_written(self, entry: Entry, ms: float, *, spare: bool = False) -> None:
         if isinstance(entry, ItemEntry | HistoryEntry) and not entry.told:
             entry.told = True
-            self._tell(Prefilled(seq=entry.seq, kv_length=self.kv_length, ms=ms))
+            self._tell(Prefilled(seq=entry.seq, kv_length=self.kv_length, ms=ms, spare=spare))
 
     def _answered(self, key: Key) -> Entry | None:
         """The entry that the server has taken; None when it does not matter any more."""
@@ -321,6 +322,13 @@ class SessionProtocol:
         while self._rollbacks_asked:
             self._rollbacks_asked -= 1
             self._tell(RolledBack(last_seq=self._log.seq_at(self._log.last_wire), kv_length=self.kv_length))
+
+    def _place(self, seq: int) -> int:
+        """Item `seq`, or the newest before it that is there: an item that was refused has left its place."""
+        entries = [*self._log.entries, *self._pipeline.waiting]
+        seqs = [entry.seq for entry in entries if isinstance(entry, ItemEntry | HistoryEntry) and entry.seq <= seq]
+        there = max(seqs, default=self._log.base_seq)
+        return there if there <= seq <= self.last_seq else seq
 
     def _after(self, seq: int) -> list[Entry]:
         """Everything written after item `seq`, settings excepted."""

@@ -180,6 +180,7 @@ class Responses:
             case Done(reason="failed"):
                 entry.settle(self._kept(entry, entry.spoken.speech_ms))
             case Done(engine_tokens=tokens):
+                entry.spoken.finish()
                 entry.settle(entry.spoken.text, tokens)
         self._log.recount(entry)
 

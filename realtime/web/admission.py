@@ -43,6 +43,11 @@ class CallHandle(Protocol):
         """End the call and free everything. May be called again and at any time."""
         ...
 
+    @property
+    def voices(self) -> dict[str, bytes]:
+        """Clips that the caller brought, by name: PCM16 LE mono 16 kHz."""
+        ...
+
 
 class CallFactory(Protocol):
     """Opens sessions at the model server: admission comes before any peer connection."""

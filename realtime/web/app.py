@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
@@ -26,13 +26,14 @@ from realtime.service.settings import Settings
 from realtime.service.upstream import Readiness
 from realtime.web.admission import Place
 from realtime.web.answers import answer_defect, answer_http_error, answer_refusal
+from realtime.web.bodies import read_body
 from realtime.web.calls import Calls
 from realtime.web.doors import Doors, SecurityHeaders
 from realtime.web.offers import MAX_OFFER_BYTES, check_offer
 from realtime.web.page import PageFiles
 from realtime.web.refusals import BodyRejected, Refusal
+from realtime.web.voices import VoiceRoutes, call_secret
 
-BODY_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 2
 """How often a client in the waiting line should ask; it loses its place after `admission.TICKET_S`."""
 
@@ -62,6 +63,7 @@ def create_app(gateway: Gateway, names: tuple[str, ...]) -> Starlette:
                     Route("/realtime/calls", routes.create, methods=["POST"]),
                     Route("/realtime/calls/{call_id}", routes.hang_up, methods=["DELETE"]),
                     Route("/config", routes.config),
+                    *VoiceRoutes(gateway.calls, gateway.readiness).routes(),
                 ],
             ),
             Route("/healthz", routes.health),
@@ -107,8 +109,7 @@ class _Routes:
 
     async def hang_up(self, request: Request) -> Response:
         """End a call; `204` again when it is repeated a little later."""
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        await self._calls.hang_up(request.path_params["call_id"], secret.strip() if scheme.lower() == "call" else "")
+        await self._calls.hang_up(request.path_params["call_id"], call_secret(request))
         return Response(status_code=204)
 
     async def config(self, _request: Request) -> Response:
@@ -159,33 +160,11 @@ async def _read_offer(request: Request) -> str:
     if content_type != "application/sdp":
         said = content_type[:80] or "none"
         raise BodyRejected(415, "unsupported_media_type", f"expected Content-Type application/sdp, got {said}")
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await _read_body(request)
-    except TimeoutError:
-        raise BodyRejected(408, "request_timeout", f"the offer did not arrive within {BODY_TIMEOUT_S:g} s") from None
-    except ClientDisconnect:
-        raise BodyRejected(400, "client_gone", "the client went away before its offer had arrived") from None
-    if not body:
-        raise BodyRejected(400, "empty_body", "expected an SDP offer in the body, got nothing")
+    body = await read_body(request, MAX_OFFER_BYTES, "offer_too_large", "an SDP offer")
     try:
         return check_offer(body.decode())
     except UnicodeDecodeError:
         raise BodyRejected(400, "invalid_sdp", "an SDP offer is UTF-8 text, this is not") from None
-
-
-async def _read_body(request: Request) -> bytes:
-    """At most `MAX_OFFER_BYTES`; not a byte more is read."""
-    too_large = BodyRejected(413, "offer_too_large", f"an offer has at most {MAX_OFFER_BYTES} bytes")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > MAX_OFFER_BYTES:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_OFFER_BYTES:
-            raise too_large
-    return bytes(body)
 
 
 def _version() -> str:

@@ -20,7 +20,10 @@ import structlog
 from realtime.service.metrics import Metrics
 from realtime.web.admission import Admission, CallFactory, CallHandle, Place
 from realtime.web.offers import OfferRejected
-from realtime.web.refusals import CallRefused, UnknownCall, WrongSecret
+from realtime.web.refusals import CallRefused, TooManyVoices, UnknownCall, WrongSecret
+
+MAX_VOICES = 4
+"""Clips one call may bring; each has up to 960 kB."""
 
 _ENDED_REMEMBERED = 256
 _NO_DIGEST = hashlib.sha256(secrets.token_bytes(16)).digest()
@@ -99,6 +102,26 @@ class Calls:
             raise WrongSecret
         if entry is not None:
             await entry.handle.hang_up("hang_up")
+
+    def voices(self, secret: str) -> tuple[str, ...]:
+        """Names of the clips that the call with this secret brought. Raises `WrongSecret`."""
+        return tuple(self._owned_by(secret).handle.voices)
+
+    def add_voice(self, secret: str, pcm: bytes) -> str:
+        """Keep a clip for the call with this secret until it ends; returns its name. `WrongSecret`, `TooManyVoices`."""
+        voices = self._owned_by(secret).handle.voices
+        if len(voices) >= MAX_VOICES:
+            raise TooManyVoices(MAX_VOICES)
+        name = f"voice_{secrets.token_hex(8)}"
+        voices[name] = pcm
+        return name
+
+    def _owned_by(self, secret: str) -> _Entry:
+        digest = _digest(secret)
+        for entry in self._entries.values():
+            if hmac.compare_digest(entry.digest, digest):
+                return entry
+        raise WrongSecret
 
     def sweep(self, now: float) -> None:
         """Called every second or so: ends calls over the time limit, gives away places nobody asks for."""

@@ -59,6 +59,15 @@ class UnknownCall(Refusal):
         super().__init__("unknown_call", "no call has this id; it may have ended")
 
 
+class TooManyVoices(Refusal):
+    """A call brings so many clips and no more."""
+
+    status = 409
+
+    def __init__(self, most: int) -> None:
+        super().__init__("too_many_voices", f"a call brings at most {most} clips: use one of those it has")
+
+
 class WrongSecret(Refusal):
     """The call exists and the secret is not its own."""
 

@@ -7,18 +7,21 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from model_server.protocol import Speech
 from realtime.events import PlaybackAck
 from realtime.frames import AudioMessage
+from realtime.session.spoken import SpokenText
 from tests.bench.floor import picture, playing, table
 from tests.bench.floor.conditions import Condition, UnknownCondition, parse
 from tests.bench.floor.page import STEP_S, Page
 from tests.bench.floor.people import somebody
-from tests.bench.floor.replies import render
+from tests.bench.floor.replies import AHEAD_MS, TOKEN, render, unmarked
 from tests.bench.floor.room import Echo
 from tests.bench.floor.rows import Row, load, measure
 from tests.bench.floor.scenarios import play
 from tests.bench.floor.verdicts import bin_name
 from tests.bench.floor.voices import ESPEAK, FLITE, Voice, active_rms, say
+from tests.bench.floor.words import LONG_REPLIES
 
 
 def test_every_row_names_a_condition_and_has_one_limit_at_most() -> None:
@@ -32,6 +35,7 @@ def test_a_condition_says_what_its_name_says() -> None:
         "pauses", contour="flat", noise_db=10, loss=0.01, rtt_ms=50, detector="webrtc"
     )
     assert parse("overlap.words.echo20.tuning").what == "words"
+    assert (parse("pauses.usual400").usual_ms, parse("pauses.silence400").silence_ms) == (400, 400)
 
 
 @pytest.mark.parametrize("name", ["meeting.flat", "pauses.wind7", "pauses.fl-at"])
@@ -89,9 +93,40 @@ def test_the_echo_has_its_level_and_comes_later() -> None:
 def test_marks_cover_the_whole_reply() -> None:
     spoken = render("There are three people.")
     assert spoken.words(0) == 0
-    assert (
-        spoken.words(1000 * len(spoken.sound) / 16_000 + 1) == len(spoken.marks) == 3
-    )  # espeak-ng says "there are" at once
+    assert spoken.words(1000 * len(spoken.sound) / 16_000 + 1) == 4
+    assert len(spoken.marks) == 3  # espeak-ng says "there are" at once
+
+
+def test_in_the_form_of_minicpm_o_every_second_piece_brings_ten_tokens_and_none_a_time() -> None:
+    pieces = unmarked(render(LONG_REPLIES[0]))
+    whole = b"".join(piece.pcm for piece in render(LONG_REPLIES[0]).pieces)
+    assert b"".join(piece.pcm for piece in pieces) == whole
+    assert {len(piece.pcm) for piece in pieces[:-1]} == {25_600}
+    assert not any(piece.marks for piece in pieces)
+    told = LONG_REPLIES[0][slice(*pieces[2].text_span)]
+    assert len(TOKEN.findall(told)) == 10
+    assert pieces[3].text_span[0] == pieces[3].text_span[1] == pieces[2].text_span[1]
+    assert pieces[-1].text_span[1] == len(LONG_REPLIES[0])
+
+
+def test_without_word_times_at_most_two_words_are_wrong_at_nearly_every_cut() -> None:
+    """Random cuts of whole replies, while the engine is 5 s ahead, in a voice that the estimate was not made for."""
+    rng, off = np.random.default_rng(8), []
+    for text in LONG_REPLIES:
+        spoken, knows, ahead = render(text), SpokenText(), 0
+        knows.add_text(0, text)
+        length_ms = 1000 * len(spoken.sound) / 16_000
+        waiting = unmarked(spoken)
+        for cut_ms in np.sort(rng.uniform(300, length_ms, 40)):
+            while waiting and ahead / 24 < cut_ms + AHEAD_MS:
+                piece = waiting.pop(0)
+                knows.add_speech(Speech(response_id="r", position=ahead, pcm=piece.pcm, text_span=piece.text_span))
+                ahead += len(piece.pcm) // 2
+            if not waiting:
+                knows.finish()
+            off.append(abs(len(knows.heard(cut_ms).split()) - spoken.words(cut_ms)))
+    assert np.mean(np.array(off) <= 2) >= 0.95
+    assert np.mean(np.array(off) <= 1) >= 0.85
 
 
 class PlayedPage:
@@ -138,8 +173,19 @@ def test_a_paused_page_is_silent_at_once_and_loses_what_was_on_its_way() -> None
     scene.heard(50)
     scene.page.pause(scene.now)
     assert scene.heard(20) == 0
-    scene.page.resume(scene.now)
+    scene.page.resume("resp", None, scene.now)
     assert scene.heard(200) == pytest.approx(1.0 - 0.5, abs=0.02)
+
+
+def test_a_page_that_goes_back_says_the_word_again() -> None:
+    scene = PlayedPage()
+    scene.send()
+    scene.heard(50)
+    scene.page.pause(scene.now)
+    scene.heard(20)
+    scene.page.resume("resp", 300.0, scene.now)
+    assert scene.heard(200) == pytest.approx(1.0 - 0.3, abs=0.02)
+    assert scene.reports[-1].final
 
 
 def test_a_flushed_page_says_its_last_word() -> None:
@@ -196,9 +242,11 @@ def test_the_table_marks_a_miss() -> None:
 
 
 def test_the_picture_is_xml_and_shows_every_point() -> None:
-    drawn = picture.draw([picture.Point("200", 300, 0.9), picture.Point("900", 1_000, 0.1)], [])
+    swept = [picture.Point("200", 300, 0.9), picture.Point("900", 1_000, 0.1)]
+    drawn = picture.draw(swept, [picture.Point("250", 320, 0.7)], [picture.Point("auto", 600, 0.1)])
     labels = [element.text for element in ElementTree.fromstring(drawn).iter() if element.text]
-    assert {"200", "900", "Moshi", "gpt-realtime"} <= set(labels)
+    assert {"200", "900", "auto", "Moshi", "gpt-realtime"} <= set(labels)
+    assert drawn.count("<polyline") == 2
 
 
 def test_calls_played_side_by_side_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

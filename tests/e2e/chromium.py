@@ -115,6 +115,11 @@ class CallPage:
         await self.until(f"window.__witness.seconds > {seconds}")
         return of_file(base64.b64decode(await self.page.evaluate("window.__witness.recording()")))
 
+    async def told(self, *kinds: str) -> list[dict[str, Any]]:
+        """What the gateway told the page so far, of these kinds."""
+        events = [json.loads(text) for text in await self.page.evaluate("window.__witness.events")]
+        return [event for event in events if event["type"] in kinds]
+
     async def received(self) -> list[AudioMessage]:
         """Every message of the channel `audio`."""
         data = base64.b64decode(await self.page.evaluate("window.__witness.spoken()"))

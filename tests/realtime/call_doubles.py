@@ -26,6 +26,7 @@ class CallDouble:
         self.ended = asyncio.Event()
         self.end_reason = ""
         self.offer = ""
+        self.voices: dict[str, bytes] = {}
         self._error = error
         self._gate = gate
 

@@ -258,12 +258,13 @@ async def test_no_interrupt_of_ours_reaches_the_child(house: House) -> None:
 
 def test_the_command_asks_for_what_the_settings_say(tmp_path: Path) -> None:
     (tmp_path / "index.html").touch()
-    settings = Settings(page_folder=tmp_path, engine="demo", script=Path("desk.yaml"), model="mid", max_calls=3)
+    network = {"model": "mid", "devices": "cuda:0,cuda:1", "dtype": "float16", "quantize": "int8"}
+    settings = Settings(page_folder=tmp_path, engine="demo", script=Path("desk.yaml"), max_calls=3, **network)
     command = child_command(settings)
     assert command[:3] == [sys.executable, "-m", "model_server"]
     for pair in (
         ["--script", "desk.yaml"],
-        ["--model", "mid"],
+        *([f"--{name}", value] for name, value in network.items()),
         ["--port", "0"],
         ["--host", "127.0.0.1"],
         ["--max-sessions", "4"],

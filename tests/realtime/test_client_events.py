@@ -8,31 +8,43 @@ from typing import Any
 
 import pytest
 
-from model_server.protocol import MAX_TEXT_CHARS, PictureItem, SessionConfig, TextItem
+from model_server.protocol import MAX_TEXT_CHARS, PictureItem, TextItem
 from realtime import events
-from realtime.client_events import ClientEvents, session_config
-from realtime.events import MAX_EVENT_BYTES, EventError, SessionSettings
+from realtime.client_events import ClientEvents
+from realtime.events import MAX_EVENT_BYTES, EventError
 from tests.realtime.images import jpeg_of
 
 
 class FakeDialogue:
-    """Writes down what it is asked; `active` says whether a response is."""
+    """Writes down what it is asked; `answering` says whether a response is active, `manual` whether voices decide."""
 
     def __init__(self, *, active: bool = False) -> None:
-        self.active = active
+        self.answering = active
+        self.manual = False
         self.asked: list[tuple[Any, ...]] = []
 
-    def write(self, items: list[TextItem | PictureItem], told: events.Item) -> bool:
+    def write(self, items: list[TextItem | PictureItem], told: events.Item, now: float) -> bool:
         self.asked.append(("write", items, told))
-        return not self.active
+        return not self.answering
 
     def ask(self, now: float, *, say: str | None = None, instructions: str = "") -> bool:
         self.asked.append(("ask", instructions))
-        return not self.active
+        return not self.answering
 
     def stop(self, now: float, response_id: str | None = None) -> bool:
         self.asked.append(("stop", response_id))
-        return self.active
+        return self.answering
+
+    def active(self, now: float) -> None:
+        self.asked.append(("active",))
+
+    def commit(self, now: float) -> bool:
+        self.asked.append(("commit",))
+        return self.manual
+
+    def clear_input(self) -> bool:
+        self.asked.append(("clear_input",))
+        return self.manual
 
     def truncate(self, item_id: str, heard_ms: int, now: float) -> bool:
         self.asked.append(("truncate", item_id, heard_ms))
@@ -158,20 +170,20 @@ def test_unknown_fields_are_ignored():
     assert dialogue.asked == [("played", 20.0)]
 
 
-def test_settings_change_only_what_they_name():
-    before = SessionConfig(instructions="be kind", language="en", seed=7)
-    after = session_config(SessionSettings(output_modalities=["text"]), before, ("en", "zh"))
-    assert (after.instructions, after.language, after.speech, after.seed) == ("be kind", "en", False, 7)
-
-
 @pytest.mark.parametrize(
-    ("settings", "param"),
-    [
-        (SessionSettings(language="xx"), "session.language"),
-        (SessionSettings(instructions="x" * (MAX_TEXT_CHARS + 1)), "session.instructions"),
-    ],
+    ("event", "asked"), [("input_audio_buffer.commit", "commit"), ("input_audio_buffer.clear", "clear_input")]
 )
-def test_settings_out_of_range_name_their_field(settings: SessionSettings, param: str):
+def test_push_to_talk_is_refused_while_voices_decide(event: str, asked: str):
+    client, dialogue, _ = handler()
     with pytest.raises(EventError) as caught:
-        session_config(settings, SessionConfig(), ("en",))
-    assert caught.value.param == param
+        client.handle(json.dumps({"type": event}), 0.0)
+    assert (caught.value.code, caught.value.param) == ("turn_detection_active", "session.turn_detection")
+    dialogue.manual = True
+    client.handle(json.dumps({"type": event}), 0.0)
+    assert dialogue.asked == [(asked,), (asked,)]
+
+
+def test_a_person_who_writes_is_there():
+    client, dialogue, _ = handler()
+    client.handle('{"type": "typing"}', 0.0)
+    assert dialogue.asked == [("active",)]

@@ -11,7 +11,7 @@ import pytest
 from model_server import protocol
 from model_server.protocol import Capabilities, GenerateOptions, TextItem, WordMark
 from realtime import events
-from realtime.dialogue import MAX_TYPED_ITEMS, MAX_WAIT_UNITS, Dialogue
+from realtime.dialogue import MAX_WAIT_UNITS, Dialogue
 from realtime.events import ServerEvent
 from realtime.floor import FloorRules, FloorState
 from realtime.frames import AudioMessage
@@ -20,6 +20,7 @@ from realtime.media.units import CutUnit
 from realtime.playout import Playout
 from realtime.service.metrics import Metrics
 from realtime.speaking import Speaking
+from realtime.writing import MAX_TYPED_ITEMS
 
 SECOND_OF_SPEECH = np.full(24_000, 1_000, np.int16).tobytes()
 
@@ -47,18 +48,42 @@ class FakeSession:
     def played(self, response_id: str, ms: int) -> None:
         self.said.append(("played", (response_id, ms)))
 
-    def cancel(self, response_id: str, keep_ms: int = 0) -> None:
-        self.said.append(("cancel", (response_id, keep_ms)))
+    def cancel(
+        self, response_id: str, keep_ms: int = 0, *, discard: bool = False, rollback_to_seq: int | None = None
+    ) -> None:
+        if discard:
+            self.said.append(("discard", (response_id, rollback_to_seq)))
+        else:
+            self.said.append(("cancel", (response_id, keep_ms)))
 
     def names(self) -> list[str]:
         return [name for name, _ in self.said if name != "played"]
 
 
+class FakeCutter:
+    """Always has half a second to cut."""
+
+    can_cancel = False
+    end = 0
+
+    def cut_turn(self) -> CutUnit:
+        self.can_cancel = True
+        return unit(9, last=True)
+
+    def confirm_cut(self) -> None:
+        self.can_cancel = False
+
+    def cancel_cut(self) -> list[CutUnit]:
+        self.can_cancel = False
+        return [unit(9)]
+
+
 class Scene:
     """A dialogue with a fake session on one side and lists of what the client got on the other."""
 
-    def __init__(self, *, mode: str = "acks", turn_taking: str = "turn_based") -> None:
+    def __init__(self, *, mode: str = "acks", turn_taking: str = "turn_based", idle_prompt_ms: float = 0.0) -> None:
         self.session = FakeSession()
+        self.metrics = Metrics()
         self.told: list[ServerEvent] = []
         self.sent: list[AudioMessage] = []
         self.flushed: list[int] = []
@@ -75,11 +100,15 @@ class Scene:
             self.session,
             speaking,
             self.told.append,
-            lambda: unit(9, last=True),
+            FakeCutter(),
             lambda prefix: f"{prefix}_{next(ids)}",
-            FloorRules(native=turn_taking == "native"),
-            Metrics(),
+            FloorRules(native=turn_taking == "native", eagerness="fixed", idle_prompt_ms=idle_prompt_ms),
+            self.metrics,
         )
+
+    def ignored(self) -> float:
+        """The reports that changed nothing."""
+        return self.metrics.registry.get_sample_value("realtime_acks_ignored_total") or 0.0
 
     def types(self) -> list[str]:
         return [str(event.__struct_config__.tag) for event in self.told]
@@ -169,7 +198,7 @@ def test_units_wait_while_the_assistant_speaks_and_silence_is_dropped():
 
 def test_talking_over_the_assistant_cuts_it_at_what_was_heard():
     scene = Scene()
-    response_id = scene.turn()
+    response_id = scene.turn(end=0.7)
     scene.speech(response_id, 1.6)
     scene.dialogue.edge(Edge(True, 32_000, 2.0), 2.1)
     assert scene.types()[-1] == "output_audio_buffer.paused"
@@ -207,7 +236,7 @@ def test_a_cut_does_not_wait_for_a_page_that_says_nothing():
 
 def test_a_client_without_the_audio_channel_is_cut_by_estimate_at_once():
     scene = Scene(mode="track")
-    response_id = scene.turn()
+    response_id = scene.turn(end=0.7)
     scene.speech(response_id, 1.6)
     for step in range(8):
         scene.dialogue.tick(1.6 + 0.05 * step)
@@ -221,13 +250,19 @@ def test_a_client_without_the_audio_channel_is_cut_by_estimate_at_once():
 def test_the_person_goes_on_before_the_first_sound_and_is_not_interrupted():
     scene = Scene()
     response_id = scene.turn()
+    item_id = next(event.item_id for event in scene.told if isinstance(event, events.Committed))
     scene.dialogue.edge(Edge(True, 26_000, 1.6), 1.6)
-    assert scene.session.said[-1] == ("cancel", (response_id, 0))
+    assert scene.session.said[-2] == ("discard", (response_id, 1))
+    assert scene.session.said[-1] == ("prefill", protocol.Unit(audio=bytes(32_000), voiced=True))
     scene.speech(response_id, 1.7)
     assert scene.sent == []
     scene.dialogue.unit(unit(2), 2.0)
     assert scene.session.names()[-1] == "prefill"
     assert "output_audio_buffer.cleared" not in scene.types()
+    deleted = [event.item_id for event in scene.told if isinstance(event, events.ItemDeleted)]
+    assert deleted[-1] == item_id
+    assert len(deleted) == 2
+    assert [event.item_id for event in scene.told if isinstance(event, events.SpeechStarted)] == [item_id, item_id]
 
 
 def test_someone_who_waits_too_long_gets_the_floor():
@@ -244,7 +279,7 @@ def test_someone_who_waits_too_long_gets_the_floor():
 def test_typed_words_are_written_and_answered():
     scene = Scene()
     told = events.Item(id="item_x", content=[events.ContentPart(type="input_text", text="hello")])
-    assert scene.dialogue.write([TextItem(text="hello")], told)
+    assert scene.dialogue.write([TextItem(text="hello")], told, 0.0)
     assert scene.dialogue.ask(0.1)
     assert scene.session.names() == ["prefill", "generate"]
     assert not scene.dialogue.ask(0.2)
@@ -254,7 +289,7 @@ def test_typed_words_during_a_reply_are_bounded():
     scene = Scene()
     scene.dialogue.ask(0.0)
     item = TextItem(text="hello")
-    taken = [scene.dialogue.write([item], events.Item(id=str(n))) for n in range(MAX_TYPED_ITEMS + 1)]
+    taken = [scene.dialogue.write([item], events.Item(id=str(n)), 0.0) for n in range(MAX_TYPED_ITEMS + 1)]
     assert taken == [True] * MAX_TYPED_ITEMS + [False]
 
 
@@ -318,3 +353,37 @@ def test_a_native_engine_takes_every_unit_and_answers_by_itself():
     scene.dialogue.unit(unit(2), 3.0)
     assert scene.session.names() == ["prefill", "prefill"]
     assert scene.dialogue.state == FloorState.SPEAKING
+
+
+def test_reports_that_cannot_be_are_counted_and_change_nothing():
+    scene = Scene()
+    scene.ack("resp_0", 100, 0.1)
+    response_id = scene.turn()
+    scene.speech(response_id, 1.6)
+    sent = len(scene.sent)
+    for name, played_ms in [(response_id, 5_000), ("resp_unknown", 20), (response_id, float("inf"))]:
+        scene.ack(name, played_ms, 1.6, final=True)
+    assert scene.dialogue.state == FloorState.SPEAKING
+    assert len(scene.sent) == sent
+    assert scene.ignored() == 4
+    scene.ack(response_id, 100, 1.8)
+    scene.ack(response_id, 40, 1.85)
+    assert scene.ignored() == 5
+
+
+def test_a_question_is_followed_by_one_prompt_and_no_other():
+    scene = Scene(idle_prompt_ms=5_000.0)
+    scene.dialogue.ask(0.0, say="Hello?")
+    end = 0.0
+    for expected in ("Hello?", "Are you still there?"):
+        name, response_id = scene.session.said[-1]
+        assert name == "generate"
+        scene.speech(str(response_id), end + 0.1, text=expected)
+        scene.dialogue.reply(protocol.Done(response_id=str(response_id)), end + 0.2)
+        end = scene.play_out(str(response_id), end + 0.3, 1000)
+        assert scene.dialogue.state == FloorState.IDLE
+        for late in (4.9, 5.1):
+            scene.dialogue.tick(end + late)
+        end += 5.1
+    assert scene.dialogue.deadline is None
+    assert scene.session.names().count("generate") == 2

@@ -1,4 +1,4 @@
-"""Echo by levels: found where there is one, at its level, and nowhere else."""
+"""Echo by bands: found where there is one, at its level, followed when it changes, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,64 +6,122 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from realtime.media.echo import MARGIN, EchoModel
+from realtime.media.bands import BANDS
+from realtime.media.echo import EchoModel
 
-FRAMES = 500
+FRAMES = 400
+ROOM = 1e-7
+COLOUR = np.array([0.3, 1.0, 1.5, 0.8, 0.5, 0.3, 0.1])
+
+Table = NDArray[np.float64]
 
 
-def speech(seed: int) -> NDArray[np.float64]:
-    """Powers of frames that rise and fall like syllables, with pauses."""
+def speech(seed: int, frames: int = FRAMES) -> Table:
+    """Bands of frames that rise and fall like syllables, each with a colour of its own, with pauses."""
     rng = np.random.default_rng(seed)
-    syllables = np.repeat(rng.exponential(1.0, FRAMES // 8 + 1), 8)[:FRAMES]
-    return np.asarray(0.01 * syllables * (np.repeat(rng.random(FRAMES // 40 + 1), 40)[:FRAMES] > 0.2))
+    syllables = np.repeat(rng.exponential(1.0, (frames // 8 + 1, BANDS)), 8, axis=0)[:frames]
+    pauses = np.repeat(rng.random(frames // 40 + 1) > 0.2, 40)[:frames]
+    return np.asarray(0.01 * syllables * pauses[:, None])
 
 
-def heard(played: NDArray[np.float64], *, lag: int, gain_db: float, noise: float = 1e-6) -> NDArray[np.float64]:
-    return np.concatenate((np.zeros(lag), played))[: len(played)] * 10 ** (gain_db / 10) + noise
+def echo_of(played: Table, *, lag: int, gain_db: float, colour: Table = COLOUR) -> Table:
+    late = np.concatenate((np.zeros((lag, BANDS)), played))[: len(played)]
+    return np.asarray(late * colour * 10 ** (gain_db / 10) + ROOM)
 
 
-def run(microphone: NDArray[np.float64], played: NDArray[np.float64]) -> tuple[EchoModel, NDArray[np.float64]]:
-    model = EchoModel()
-    return model, np.array([model.feed(float(a), float(b)) for a, b in zip(microphone, played, strict=True)])
+def run(heard: Table, played: Table, model: EchoModel | None = None) -> tuple[EchoModel, Table]:
+    model, expected = model or EchoModel(), []
+    for mine, its in zip(heard, played, strict=True):
+        model.plays(its)
+        expected.append(np.zeros(BANDS) if model.idle else model.feed(mine))
+    return model, np.array(expected)
 
 
-@pytest.mark.parametrize("lag", [1, 5, 20])
+def left(heard: Table, expected: Table) -> float:
+    """The share of the power that is no echo."""
+    return float(np.maximum(heard - expected, 0).sum() / heard.sum())
+
+
+@pytest.mark.parametrize("lag", [0, 1, 5, 20])
 @pytest.mark.parametrize("gain_db", [-6.0, -20.0])
-def test_an_echo_is_found_and_covered(lag: int, gain_db: float):
+def test_an_echo_is_found_within_a_second_and_taken_off(lag: int, gain_db: float) -> None:
     played = speech(1)
-    microphone = heard(played, lag=lag, gain_db=gain_db)
-    model, expected = run(microphone, played)
-    assert model.coupling_db == pytest.approx(gain_db, abs=4)
-    late = slice(200, None)
-    loud = microphone[late] > 0.1 * microphone.max()
-    assert np.mean(expected[late][loud] >= 0.5 * microphone[late][loud]) > 0.9
+    heard = echo_of(played, lag=lag, gain_db=gain_db)
+    model, expected = run(heard, played)
+    assert model.lag_ms is not None
+    assert abs(model.lag_ms - 20 * lag) <= 20
+    assert left(heard[60:], expected[60:]) < 0.05
 
 
-def test_somebody_who_speaks_at_the_same_time_is_no_echo():
+def test_a_voice_over_the_echo_gets_through() -> None:
+    played, voice = speech(1), speech(2)
+    heard = echo_of(played, lag=5, gain_db=-10)
+    model, _ = run(heard[:300], played[:300])
+    both = heard[300:] + voice[300:]
+    _, expected = run(both, played[300:], model)
+    clear = voice[300:].sum(axis=1) > 8 * heard[300:].sum(axis=1)
+    assert np.count_nonzero(clear) > 20
+    first = slice(0, 30)
+    assert left(both[clear][first], expected[clear][first]) > 0.3
+
+
+def test_somebody_else_is_no_echo() -> None:
     model, expected = run(speech(2), speech(1))
-    assert model.coupling_db is None
+    assert model.lag_ms is None
+    assert model.level_db is None
+    assert not model.undecided
     assert not expected.any()
 
 
-def test_a_word_over_the_echo_does_not_make_it_louder():
+def test_it_is_undecided_until_the_assistant_has_sounded_for_a_while() -> None:
+    model, _ = run(speech(2)[:30], speech(1)[:30])
+    assert model.undecided
+    assert EchoModel().undecided
+
+
+def test_the_level_of_the_echo_is_known() -> None:
     played = speech(1)
-    microphone = heard(played, lag=5, gain_db=-20)
-    before = run(microphone, played)[0].coupling_db
-    microphone[-30:] += 0.05
-    after = run(microphone, played)[0].coupling_db
+    model, _ = run(echo_of(played, lag=5, gain_db=-20, colour=np.ones(BANDS)), played)
+    sounding = played[played.sum(axis=1) > 0.03 * played.sum(axis=1).max()]
+    assert model.level_db is not None
+    assert model.level_db == pytest.approx(10 * np.log10(sounding.sum(axis=1).mean()) - 20, abs=3)
+
+
+def test_an_echo_that_becomes_louder_is_followed() -> None:
+    played = speech(1)
+    heard = echo_of(played, lag=5, gain_db=-20)
+    heard[200:] *= 8
+    _, expected = run(heard, played)
+    assert left(heard[260:], expected[260:]) < 0.05
+
+
+@pytest.mark.parametrize("ppm", [-150, 150])
+def test_a_drifting_clock_is_followed(ppm: int) -> None:
+    """Two minutes at 150 ppm and a delay that grows by as much a hundred times faster."""
+    frames = 3_000
+    played = speech(3, frames)
+    times = np.arange(frames) * (1 - 100e-6 * ppm / 10) - 12
+    heard = np.array([played[int(at)] if 0 <= at < frames else np.zeros(BANDS) for at in times]) * 0.05 + ROOM
+    model, expected = run(heard, played)
+    assert model.lag_ms is not None
+    assert left(heard[200:], expected[200:]) < 0.15
+
+
+def test_a_word_of_the_person_does_not_make_the_echo_louder() -> None:
+    played = speech(1)
+    heard = echo_of(played, lag=5, gain_db=-20)
+    before = run(heard, played)[0].level_db
+    heard[-20:] += 0.05
+    after = run(heard, played)[0].level_db
     assert before is not None
     assert after == pytest.approx(before, abs=2)
 
 
-def test_without_an_echo_nothing_is_taken_off():
-    model, expected = run(np.full(FRAMES, 1e-6), np.zeros(FRAMES))
-    assert model.coupling_db is None
-    assert not expected.any()
-
-
-def test_the_margin_is_kept():
-    played = speech(3)
-    microphone = heard(played, lag=3, gain_db=-10)
-    model, expected = run(microphone, played)
-    assert model.coupling_db is not None
-    assert expected.max() <= 3 * MARGIN * 10 ** (model.coupling_db / 10) * played.max()
+def test_while_nobody_plays_anything_it_rests() -> None:
+    model = EchoModel()
+    assert model.idle
+    model.plays(np.full(BANDS, 0.01))
+    assert not model.idle
+    for _ in range(60):
+        model.plays(None)
+    assert model.idle

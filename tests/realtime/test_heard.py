@@ -103,3 +103,28 @@ def test_says_when_a_position_will_be_reached() -> None:
     assert when is not None
     assert position.at(when) >= 4800
     assert position.when(2400 + EXTRAPOLATION_MS * 24 + 1) is None
+
+
+def test_a_loudspeaker_that_goes_back_is_followed_and_what_was_heard_stays() -> None:
+    position = AckedPosition()
+    position.extend(48_000, 0.0)
+    assert position.ack(24_000, 1.0)
+    position.hold(1.0)
+    position.rewind(18_000, 1.3)
+    position.resume(1.3)
+    assert position.at(1.3) == 18_000
+    assert position.most == 24_000
+    assert position.ack(24_000, 1.31)  # from before it went back
+    assert position.ack(18_500, 1.35)
+    assert position.at(1.35) == 18_500
+    assert not position.ack(17_999, 1.4)
+    assert position.ack(30_000, 1.8)
+    assert not position.ack(29_000, 1.9)
+
+
+def test_it_never_goes_forward_by_going_back() -> None:
+    position = AckedPosition()
+    position.extend(48_000, 0.0)
+    assert position.ack(4_800, 0.2)
+    position.rewind(9_600, 0.2)
+    assert (position.at(0.2), position.most) == (4_800, 0)

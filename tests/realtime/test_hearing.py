@@ -45,6 +45,9 @@ class LoudDetector:
         self.speaking = loud
         return [SpeechEdge(EdgeKind.STARTED if loud else EdgeKind.STOPPED, position)]
 
+    def set_thresholds(self, start: float, stop: float) -> None:
+        self.thresholds = (start, stop)
+
     def reset(self) -> None: ...
 
 
@@ -82,7 +85,7 @@ def test_a_unit_is_voiced_when_the_person_speaks_in_it():
 
 def test_a_turn_is_cut_where_it_is_and_the_next_unit_goes_on_there():
     hearing, _ = hear([50] * 70)
-    cut = hearing.cut_turn()
+    cut = hearing.cutter.cut_turn()
     assert cut is not None
     assert (cut.start, cut.end, cut.last) == (16_000, 70 * FRAME, True)
     assert hearing.cutter.start == 70 * FRAME

@@ -413,3 +413,19 @@ def test_a_track_takes_no_reports() -> None:
     run(playout, 0.0, 0.3)
     assert not playout.ack("r1", 40, False, 0.3)
     assert playout.heard_ms("r1", 0.3) == pytest.approx(180)
+
+
+def test_a_word_that_is_said_again_was_heard_before() -> None:
+    playout = talking(1_000)
+    playout.poll(0.0)
+    run(playout, 0.0, 0.25)
+    assert playout.ack("r1", 300, False, 0.3)
+    playout.pause(0.3)
+    playout.resume(0.5, 200.0)
+    assert playout.playing_ms("r1", 0.5) == pytest.approx(200)
+    assert playout.heard_ms("r1", 0.5) == pytest.approx(300)
+    assert playout.ack("r1", 250, False, 0.55)
+    assert playout.heard_ms("r1", 0.55) == pytest.approx(300)
+    playout.clear("r1", 0.55)
+    assert playout.ack("r1", 260, True, 0.6)
+    assert playout.heard_ms("r1", 0.6) == pytest.approx(300)

@@ -19,6 +19,7 @@ from model_server.protocol import (
     Cancelled,
     Done,
     Error,
+    GenerateOptions,
     Item,
     PictureItem,
     Prefilled,
@@ -162,6 +163,25 @@ async def test_a_server_killed_in_mid_call_is_replaced_and_what_is_said_afterwar
                 moving.url = address.url
 
             assert await conversation(moving, kill) == undisturbed
+
+
+async def test_ten_wrong_guesses_change_nothing_that_is_said_afterwards() -> None:
+    async with echo() as address:
+        undisturbed = await conversation(address, nothing)
+        async with calling(address) as (session, caller):
+            await caller.take_turn(session, TURNS[1], "r1")
+            await caller.cut(session, "r1", 900)
+            await caller.take_turn(session, TURNS[2], "r2")
+            before = session.last_seq
+            for number in range(10):
+                for item in TURNS[0]:
+                    session.prefill(item)
+                session.generate(f"guess{number}", GenerateOptions(speculative=True))
+                if number % 2:
+                    await caller.until(lambda name=f"guess{number}": bool(caller.text(name)))  # type: ignore[misc]
+                session.cancel(f"guess{number}", discard=True, rollback_to_seq=before)
+            assert await caller.take_turn(session, TURNS[3], "r3") == undisturbed[2]
+            assert all(reply.spare for reply in caller.replies if isinstance(reply, Prefilled))
 
 
 async def test_a_lost_socket_is_resumed_and_what_is_said_afterwards_is_the_same() -> None:

@@ -186,6 +186,19 @@ def test_a_speculative_reply_is_undone_with_its_short_unit() -> None:
     assert line.context == (unit_step("a"), unit_step("full"))
 
 
+def test_a_speculative_reply_is_undone_behind_a_picture_that_was_refused() -> None:
+    line = Line()
+    line.client.prefill(unit("a"))
+    line.client.prefill(PictureItem(jpeg=SPOILT))
+    line.run()
+    line.client.prefill(unit("sh"))
+    reply_to(line, "r1", 1)
+    line.client.cancel("r1", discard=True, rollback_to_seq=2)
+    line.client.prefill(unit("full"))
+    line.run()
+    assert line.context == (unit_step("a"), unit_step("full"))
+
+
 def test_a_cut_of_an_earlier_response_writes_what_came_after_it_again_and_tells_nobody() -> None:
     line = Line()
     line.client.prefill(unit("a"))

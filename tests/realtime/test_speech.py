@@ -112,10 +112,45 @@ def test_after_a_reset_the_next_call_starts_from_nothing(name: DetectorName) -> 
     assert feed(detector, line) == first
 
 
+def test_a_detector_that_heard_another_call_judges_as_a_new_one() -> None:
+    """To the last bit: a call that replays must not depend on whose detector it was."""
+    used, fresh = create_detector("silero"), create_detector("silero")
+    feed(used, noise(0.5, rms=3_000))
+    used.reset()
+    line = sentence("stop")
+    for start in range(0, len(line) - 511, 512):
+        used.feed(line[start : start + 512])
+        fresh.feed(line[start : start + 512])
+        assert used.probability == fresh.probability
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_filled_silence_ends_speech(name: DetectorName) -> None:
     edges = feed(create_detector(name), np.concatenate((quiet(1.0), sentence("wait"), np.zeros(RATE // 2, np.int16))))
     assert [edge.kind for _, edge in edges] == [EdgeKind.STARTED, EdgeKind.STOPPED]
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0.3, 0.5), (1.0, 0.5), (0.5, 0.0), (-0.5, -0.6), (float("nan"), 0.3), (0.5, float("nan"))]
+)
+def test_thresholds_that_are_crossed_or_none_are_refused_and_change_nothing(start: float, stop: float) -> None:
+    detector = create_detector("silero")
+    with pytest.raises(ValueError, match="0 < stop <= start < 1"):
+        detector.set_thresholds(start, stop)
+    assert feed(detector, in_a_room(sentence("wait"))) == feed(create_detector("silero"), in_a_room(sentence("wait")))
+
+
+def test_a_strict_threshold_hears_less_and_is_forgotten_with_the_call() -> None:
+    voice = in_a_room((sentence("what colour do you see") * 0.02).astype(np.int16))
+    murmur = voice + noise(len(voice) / RATE + 0.1, 100.0)[: len(voice)]
+    strict, lax = create_detector("silero"), create_detector("silero")
+    strict.set_thresholds(0.95, 0.8)
+    lax.set_thresholds(0.1, 0.05)
+    assert not feed(strict, murmur)
+    assert feed(lax, murmur)
+    strict.reset()
+    usual = feed(create_detector("silero"), in_a_room(sentence("wait")))
+    assert [edge for _, edge in feed(strict, in_a_room(sentence("wait")))] == [edge for _, edge in usual]
 
 
 def test_level_and_probability_are_those_of_the_newest_window() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from model_server.protocol import Speech, WordMark
+from realtime.session.speech_times import words
 from realtime.session.spoken import SpokenText
 
 TEXT = "The quick brown fox"
@@ -77,3 +79,55 @@ def test_a_piece_that_speaks_no_text_is_no_harm() -> None:
     text = spoken(piece(0, 500, (0, 9)), piece(500, 200, (9, 9)), piece(700, 300, (9, 19)))
     assert text.heard(600) == "The quick"
     assert text.heard(1000) == TEXT
+
+
+def said(text: str, letter_ms: float = 65.0, pause_ms: float = 300.0) -> tuple[bytes, list[float]]:
+    """A sound for `text`, a tone for each word and silence after each clause; and when each word has been said, ms."""
+    sound, ends = [], []
+    for word in words(text):
+        length = round(word.letters * letter_ms * 24)
+        sound.append((8_000 * np.sin(np.arange(length) / 10)).astype("<i2"))
+        ends.append(sum(map(len, sound)) / 24)
+        if word.pause:
+            sound.append(np.zeros(round(pause_ms * 24), "<i2"))
+    return np.concatenate(sound).tobytes(), ends
+
+
+RUNNING = "Take the train from the station, and change at the second stop. Then walk through the park; it is not far."
+
+
+def running_ahead(letter_ms: float) -> tuple[SpokenText, list[float]]:
+    """All of the text comes with the first half second of a sound that speaks it in its own time."""
+    sound, ends = said(RUNNING, letter_ms)
+    text = SpokenText()
+    text.add_text(0, RUNNING)
+    for start in range(0, len(sound), 25_600):
+        span = (0, len(RUNNING)) if start == 0 else (len(RUNNING), len(RUNNING))
+        text.add_speech(Speech(response_id="r", position=start // 2, pcm=sound[start : start + 25_600], text_span=span))
+    return text, ends
+
+
+@pytest.mark.parametrize("letter_ms", [50.0, 65.0, 85.0])
+def test_text_that_runs_ahead_of_its_speech_is_found_again_by_the_pauses(letter_ms: float) -> None:
+    text, ends = running_ahead(letter_ms)
+    off = [
+        abs(len(text.heard(cut_ms).split()) - sum(end <= cut_ms for end in ends))
+        for cut_ms in np.arange(100, ends[-1], 50)
+    ]
+    assert max(off) <= 2
+    assert np.mean(off) < 0.5
+
+
+def test_all_of_a_complete_response_is_heard_at_its_end_and_not_before() -> None:
+    text, ends = running_ahead(90.0)
+    text.finish()
+    assert text.heard(text.speech_ms) == RUNNING
+    assert text.heard(ends[-2] - 50) != RUNNING
+
+
+def test_a_script_without_spaces_is_cut_between_its_signs() -> None:
+    text = SpokenText()
+    text.add_text(0, "今天天气很好")
+    text.add_speech(piece(0, 1200, (0, 6)))
+    assert text.heard(0) == ""
+    assert text.heard(650) == "今天天"

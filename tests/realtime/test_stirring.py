@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from realtime.media.decoder import Samples
+from realtime.media.levels import Levels
 from realtime.media.stirring import Stirring
 from tests.realtime.voices import noise
 
@@ -16,8 +17,18 @@ def frames(samples: Samples) -> list[Samples]:
     return [samples[start : start + FRAME] for start in range(0, len(samples) - FRAME + 1, FRAME)]
 
 
-def settled(rms: float = 30.0) -> Stirring:
-    stirring = Stirring()
+class Ears:
+    """A stirring that hears samples."""
+
+    def __init__(self) -> None:
+        self._levels, self._stirring = Levels(), Stirring()
+
+    def feed(self, samples: Samples, speaking: bool, probability: float) -> bool:
+        return self._stirring.feed(self._levels.feed(samples), speaking, probability)
+
+
+def settled(rms: float = 30.0) -> Ears:
+    stirring = Ears()
     for frame in frames(noise(1.0, rms)):
         stirring.feed(frame, False, 0.0)
     return stirring

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.interruption import Sounding
+from realtime.interruption import Sign, Sounding
+from realtime.media.bands import bands
 from realtime.media.decoder import Samples
 from realtime.media.speech import level_db
 from realtime.media.voice_meter import VoiceMeter, has_two_beats
@@ -26,31 +27,31 @@ def measured(samples: Samples, *, noise_rms: float = 0.0) -> Sounding:
     return found
 
 
-def test_a_tone_has_its_level():
+def test_a_tone_has_its_level() -> None:
     sound = measured(tone(0.5, 200.0))
     assert sound.level_db == pytest.approx(level_db(tone(0.5, 200.0)), abs=0.3)
 
 
 @pytest.mark.parametrize("below_db", [20, 10, 5])
-def test_noise_is_taken_off(below_db: float):
+def test_noise_is_taken_off(below_db: float) -> None:
     voice = sentence("what colour do you see")
     rms = 32768 * 10 ** ((level_db(voice) - below_db) / 20)
     clean, noisy = measured(voice), measured(voice, noise_rms=rms)
     assert noisy.level_db == pytest.approx(clean.level_db, abs=1.7)
 
 
-def test_a_hiss_is_bright_and_a_voice_is_not():
+def test_a_hiss_is_bright_and_a_voice_is_not() -> None:
     assert measured(noise(0.5, 3_000.0)).bright_db > 0
     assert measured(sentence("no")).bright_db < -4
 
 
-def test_gaps_in_a_voice_do_not_lower_it():
+def test_gaps_in_a_voice_do_not_lower_it() -> None:
     voice = tone(0.4, 200.0)
     gap = np.zeros(3_200, np.int16)
     assert measured(np.concatenate((voice, gap, voice))).level_db == pytest.approx(measured(voice).level_db, abs=0.5)
 
 
-def test_agreement_has_two_beats_and_a_word_has_one():
+def test_agreement_has_two_beats_and_a_word_has_one() -> None:
     beat, gap = np.full(8, 1.0), np.full(4, 0.05)
     assert has_two_beats(np.concatenate((beat, gap, beat)))
     assert has_two_beats(np.concatenate((beat, gap, 0.3 * beat)))
@@ -60,9 +61,54 @@ def test_agreement_has_two_beats_and_a_word_has_one():
     assert not has_two_beats(beat)
 
 
-def test_there_is_nothing_to_tell_of_a_quiet_room():
+def test_there_is_nothing_to_tell_of_a_quiet_room() -> None:
     assert VoiceMeter().feed(noise(0.02, 30.0), False) is None
 
 
-def test_digital_silence_that_is_called_a_voice_has_no_level():
+def sign_of(line: Samples, probability: float) -> Sign | None:
+    """The meter's first sign at the end of `line`, after a second of the room."""
+    meter = VoiceMeter()
+    samples = np.concatenate((noise(1.0, 30.0), line))
+    for start in range(0, len(samples) - FRAME + 1, FRAME):
+        meter.feed(samples[start : start + FRAME], False)
+    return meter.sign(probability)
+
+
+def test_a_window_that_may_be_a_voice_is_a_sign_with_its_level() -> None:
+    found = sign_of(tone(0.06, 200.0), 0.5)
+    assert found is not None
+    assert not found.hiss
+    assert found.level_db == pytest.approx(level_db(tone(0.06, 200.0)), abs=0.5)
+
+
+def test_a_hiss_is_a_sign_whatever_the_detector_says() -> None:
+    found = sign_of(noise(0.06, 3_000.0), 0.0)
+    assert found is not None
+    assert found.hiss
+
+
+def test_the_room_and_an_unlikely_sound_are_no_sign() -> None:
+    assert sign_of(tone(0.06, 200.0), 0.0) is None
+    still = sign_of(noise(0.06, 30.0), 0.0)
+    assert still is None or still.level_db < -60
+    assert VoiceMeter().sign(1.0) is None
+
+
+def test_the_echo_of_what_is_played_is_no_voice() -> None:
+    """The assistant's own words, 100 ms late and 10 dB softer: next to nothing is left of them."""
+    loud = np.concatenate([sentence("what colour do you see"), np.zeros(4_000, np.int16)] * 4)
+    late = np.concatenate((np.zeros(1_600), 0.3 * loud))[: len(loud)].astype(np.int16) + noise(len(loud) / 16_000, 5.0)
+    plain, levels = VoiceMeter(), []
+    meter = VoiceMeter()
+    for start in range(0, len(loud) - FRAME + 1, FRAME):
+        played = bands(loud[start : start + FRAME].astype(np.float32) / np.float32(32768))
+        mine = meter.feed(late[start : start + FRAME], True, played)
+        without = plain.feed(late[start : start + FRAME], True)
+        assert mine is not None
+        assert without is not None
+        levels.append(without.level_db - mine.level_db)
+    assert min(levels[120:]) > 8
+
+
+def test_digital_silence_that_is_called_a_voice_has_no_level() -> None:
     assert VoiceMeter().feed(np.zeros(FRAME, np.int16), True) == Sounding(-96, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -69,7 +70,15 @@ async def test_every_event_of_the_page_is_one_the_gateway_takes(caller: Page) ->
     await event(caller, "response.create")
     said = await caller.evaluate("gateway.events.map((event) => JSON.stringify(event))")
     kinds = {type(decode_client_event(text)).__struct_config__.tag for text in said}
-    wanted = {"session.update", "media.state", "playback.ack", "pong", "conversation.item.create", "response.create"}
+    wanted = {
+        "session.update",
+        "media.state",
+        "playback.ack",
+        "pong",
+        "conversation.item.create",
+        "response.create",
+        "typing",
+    }
     assert kinds == wanted
     assert wanted <= CLIENT_EVENT_TYPES
 
@@ -175,6 +184,36 @@ async def test_a_pause_holds_the_words_and_resumes(caller: Page) -> None:
     await caller.evaluate("gateway.send({type: 'output_audio_buffer.resumed', response_id: 'resp_1'})")
     await state(caller, "speaking")
     assert (await event(caller, "playback.ack", final=True))["played_ms"] == 1000
+
+
+async def test_a_hold_says_the_word_again_in_which_it_fell_silent(caller: Page) -> None:
+    await place_call(caller)
+    await speak(caller, 1, 24_000)
+    await caller.evaluate("gateway.until(() => __call.player.playedMs > 500)")
+    await caller.evaluate("gateway.send({type: 'output_audio_buffer.paused', response_id: 'resp_1'})")
+    await state(caller, "listening")
+    await caller.evaluate("gateway.send({type: 'output_audio_buffer.resumed', response_id: 'resp_1', from_ms: 300})")
+    await state(caller, "speaking")
+    assert (await event(caller, "playback.ack", final=True))["played_ms"] == 1000
+    played = [ack["played_ms"] for ack in await acks(caller)]
+    assert any(later < before for before, later in itertools.pairwise(played))
+
+
+async def test_where_it_is_too_loud_the_person_taps_to_talk(caller: Page) -> None:
+    await place_call(caller)
+    await caller.evaluate("gateway.send({type: 'session.degraded', reason: 'hands_free', message: 'It is loud here.'})")
+    notice = caller.locator("#notices .notice", has_text="It is loud here.")
+    await notice.locator("button", has_text="Tap to talk").click()
+    await expect(caller.locator("#mute-label")).to_have_text("Talk")
+    await expect(caller.locator("#state-word")).to_have_text("Tap to talk")
+    await expect(notice).to_have_count(0)
+    await speak(caller, 1, 48_000)
+    await state(caller, "speaking")
+    await caller.locator("#mute").click()
+    await event(caller, "output_audio_buffer.clear")
+    await expect(caller.locator("#mute-label")).to_have_text("Done")
+    await caller.locator("#mute").click()
+    await expect(caller.locator("#mute-label")).to_have_text("Talk")
 
 
 async def test_speech_that_overtakes_its_announcement_is_reported(caller: Page) -> None:
@@ -333,3 +372,13 @@ async def test_what_the_gateway_says_in_no_known_form_changes_nothing(caller: Pa
     await caller.evaluate("gateway.send({type: 'ping', nonce: 3})")
     await event(caller, "pong", nonce=3)
     assert await caller.evaluate("__call.state") == "listening"
+
+
+async def test_a_call_that_is_recorded_says_so_until_it_is_not(caller: Page) -> None:
+    sign = caller.locator("#recording")
+    await expect(sign).to_be_hidden()
+    await caller.evaluate("gateway.session.recording = true")
+    await place_call(caller)
+    await expect(sign).to_be_visible()
+    await caller.evaluate("gateway.send({type: 'session.updated', session: {...gateway.session, recording: false}})")
+    await expect(sign).to_be_hidden()

@@ -99,3 +99,12 @@ async def test_old_lines_are_forgotten(blank: Page) -> None:
     many: list[list[Any]] = [["said", f"i{n}", f"sentence {n}"] for n in range(500)]
     shown = await texts(blank, *many)
     assert (len(shown), shown[-1]) == (80, "sentence 499")
+
+
+async def test_a_turn_that_goes_on_takes_its_answer_with_it_and_comes_back_as_one(blank: Page) -> None:
+    taken: list[list[Any]] = [["said", "turn", "What is"], *REPLY, ["heard", "r", 300], ["cut", "r"]]
+    back: list[list[Any]] = [["removed", "i"], ["removed", "turn"], ["removed", "never"]]
+    assert await lines(blank, *taken, *back) == []
+    assert await texts(blank, *taken, *back, ["turn", "turn"], ["said", "turn", "What is the time?"]) == [
+        "What is the time?"
+    ]

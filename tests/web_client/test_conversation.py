@@ -128,3 +128,28 @@ async def test_events_about_unknown_responses_and_of_unknown_types_change_nothin
 async def test_old_replies_are_forgotten(blank: Page) -> None:
     result = await converse(blank, *[[0, "event", created(number)] for number in range(1, 100)])
     assert [reply["number"] for reply in result["replies"]] == list(range(84, 100))
+
+
+async def test_the_gateway_hears_once_a_second_that_the_person_is_writing(blank: Page) -> None:
+    said = await converse(blank, *([at, "typing"] for at in (0, 10, 990, 1000, 1500, 2500)))
+    assert said["sent"] == [{"type": "typing"}] * 3
+
+
+async def test_a_turn_that_goes_on_leaves_nothing_of_its_answer_in_the_captions(blank: Page) -> None:
+    said = await blank.evaluate(
+        CONVERSE.replace("return {", "return { lines: conversation.captions.lines.map((line) => line.id),"),
+        [
+            [0, "event", {"type": "input_audio_buffer.committed", "item_id": "turn"}],
+            [0, "event", {"type": TRANSCRIBED, "item_id": "turn", "transcript": "What is"}],
+            [0, "event", created(1)],
+            [0, "event", {"type": DELTA, "response_id": "r1", "item_id": "answer", "delta": "Well,"}],
+            [9, "progress", progress(1, 900)],
+            [9, "event", {"type": "conversation.item.deleted", "item_id": "answer"}],
+            [9, "event", {"type": "conversation.item.deleted", "item_id": "turn"}],
+        ],
+    )
+    assert said["lines"] == []
+
+
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+DELTA = "response.output_audio_transcript.delta"

@@ -130,6 +130,46 @@ async def test_a_pause_keeps_every_sample(blank: Page) -> None:
     assert played.endings == [{"number": 1, "position": len(HALF_SECOND)}]
 
 
+async def test_a_resume_plays_again_from_the_place_it_is_told_and_rises_softly(blank: Page) -> None:
+    whole = await Script().at(0, *speech(1, HALF_SECOND)).render(blank, 0.6)
+    script = Script().at(0, *speech(1, HALF_SECOND)).at(0.2, {"type": "pause", "number": 1})
+    script.at(0.4, {"type": "resume", "position": SPEECH_RATE // 10})
+    played = await script.render(blank, 1.0)
+    again, first = played.between(0.44, 0.79), whole.between(0.14, 0.49)
+    inside = slice(300, -300)
+    off = [float(np.max(np.abs(again[inside] - np.roll(first, shift)[inside]))) for shift in range(-300, 300)]
+    assert min(off) < 0.01
+    assert rms(played.between(0.4, 0.41)) < 0.4 * rms(played.between(0.44, 0.45))
+    assert played.end["resumes"] == 1
+    assert played.endings == [{"number": 1, "position": len(HALF_SECOND)}]
+
+
+async def test_nothing_older_than_what_is_kept_is_played_again(blank: Page) -> None:
+    script = Script().at(0, *speech(1, tone(2 * SPEECH_RATE))).at(1.8, {"type": "pause", "number": 1})
+    played = await script.at(1.9, {"type": "resume", "position": 0}).render(blank, 4.0)
+    back = min(report["position"] for report in played.reports if report["time"] > 1.9 and report["number"] == 1)
+    assert 0 < back < 0.4 * SPEECH_RATE
+    assert played.endings == [{"number": 1, "position": 2 * SPEECH_RATE}]
+
+
+async def test_what_is_lost_in_a_hold_is_not_heard(blank: Page) -> None:
+    heard = await blank.evaluate(
+        """async () => {
+          const { HeardClock } = await import("/heard.js");
+          const clock = new HeardClock();
+          for (let i = 0; i <= 10; i += 1) clock.report(i / 10, 100 * i);
+          clock.hold(0.6, 0.1);
+          const held = clock.at(2.0, 0.1);
+          clock.resume(350);
+          const back = clock.at(2.1, 0.1);
+          clock.report(2.1, 350);
+          clock.report(2.3, 550);
+          return [held, back, clock.at(2.3, 0.1)];
+        }"""
+    )
+    assert heard == [pytest.approx(500), 350, pytest.approx(450)]
+
+
 async def test_a_paused_response_can_be_flushed(blank: Page) -> None:
     script = Script().at(0, *speech(1, HALF_SECOND)).at(0.1, {"type": "pause", "number": 1})
     script.at(0.2, {"type": "flush", "upTo": 1}).at(0.3, *speech(2, HALF_SECOND))

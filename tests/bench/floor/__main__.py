@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.bench import spoken
 from tests.bench.floor import picture, table
@@ -21,12 +21,14 @@ from tests.bench.report import show
 
 SWEEP_MS = (200, 300, 400, 500, 600, 700, 800, 900)
 SWEEP = {f"pauses.flat.noise20.silence{ms}": ms for ms in SWEEP_MS}
+ADAPTING_MS = (200, 300, 400, 500, 560)
+ADAPTING = {f"pauses.flat.noise20.usual{ms}": ms for ms in ADAPTING_MS}
 MARKED = {"low": "pauses.flat.noise20.low", "auto": "pauses.flat.noise20", "high": "pauses.flat.noise20.high"}
 
 
-def sweep_points(figures: dict[str, list[Figures]]) -> list[picture.Point]:
-    """Where the plain threshold stands at each of its values."""
-    return [point_of(str(ms), figures[name]) for name, ms in SWEEP.items()]
+def sweep_points(swept: Mapping[str, int], figures: dict[str, list[Figures]]) -> list[picture.Point]:
+    """Where the floor stands at each value of a threshold."""
+    return [point_of(str(ms), figures[name]) for name, ms in swept.items()]
 
 
 def point_of(label: str, calls: Sequence[Figures]) -> picture.Point:
@@ -58,7 +60,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     chosen = [rows[name] for name in asked.row] if asked.row else list(rows.values())
-    names = dict.fromkeys([*(row.condition for row in chosen), *((*SWEEP, *MARKED.values()) if asked.docs else ())])
+    names = dict.fromkeys(
+        [*(row.condition for row in chosen), *((*SWEEP, *ADAPTING, *MARKED.values()) if asked.docs else ())]
+    )
     begun = time.monotonic()
     figures = play_all(names, asked.seed, asked.quick, asked.jobs)
     measured = [measure(row, figures[row.condition]) for row in chosen]
@@ -66,7 +70,8 @@ def main() -> int:
     print(f"{sum(map(len, figures.values()))} calls in {time.monotonic() - begun:.0f} s, seed {asked.seed}")
     if asked.docs:
         table.write_docs(measured)
-        picture.write(sweep_points(figures), [point_of(label, figures[name]) for label, name in MARKED.items()])
+        marked = [point_of(label, figures[name]) for label, name in MARKED.items()]
+        picture.write(sweep_points(SWEEP, figures), sweep_points(ADAPTING, figures), marked)
     return 0 if all(each.ok for each in measured) else 1
 
 

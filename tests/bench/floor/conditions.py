@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from realtime.pauses import Eagerness
+from realtime.end_of_turn import Eagerness
 from tests.bench.floor.voices import Contour, Split
 
 SCENARIOS = ("pauses", "overlap", "alone")
@@ -32,13 +32,22 @@ class Condition:
     rtt_ms: float = 0.0
     detector: str = "silero"
     silence_ms: float | None = None
+    usual_ms: float | None = None
     eagerness: Eagerness = "auto"
     split: Split = "unseen"
+    engine_ms: float = 0.0
+    """How long the engine needs to begin a reply."""
+    spare: bool = False
+    """Whether the engine has room to guess."""
+    marks: bool = True
+    """Whether the engine knows its words' times; without them it speaks in the form of MiniCPM-o 2.6."""
 
 
 def parse(name: str) -> Condition:
     """The condition of that name: `scenario.what` and any of flat, final, noise20, echo10, loss1, rtt50, webrtc,
-    silence500 (milliseconds, fixed), low or high (the floor's eagerness) and tuning. Raises `UnknownCondition`.
+    silence500 (milliseconds, fixed), usual400 (milliseconds, from which the floor adapts), low or high (the floor's
+    eagerness), engine300 (ms), spare (it may guess),
+    unmarked (no word times) and tuning. Raises `UnknownCondition`.
     """
     scenario, *parts = name.split(".")
     if scenario not in SCENARIOS:
@@ -60,10 +69,14 @@ def _meaning(part: str, name: str) -> dict[str, Any]:
         return {"eagerness": part}
     if found[2] and word in ("noise", "echo"):
         return {f"{word}_db": number}
-    if found[2] and word in ("rtt", "silence"):
+    if found[2] and word in ("rtt", "silence", "usual", "engine"):
         return {f"{word}_ms": number}
     if found[2] and word == "loss":
         return {"loss": number / 100}
+    if part == "spare":
+        return {"spare": True}
+    if part == "unmarked":
+        return {"marks": False}
     if part == "webrtc":
         return {"detector": part}
     if part == "tuning":

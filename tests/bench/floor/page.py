@@ -59,6 +59,12 @@ class Track:
             return True
         return any(end > self.position for end in self.messages.values())
 
+    def rewind(self, position: int) -> None:
+        """Play again from `position` on: the page keeps what it has played for a while."""
+        if position < self.position:
+            self.messages[position] = max([self.position, *self.messages.values()])
+            self.position = self.heard = position
+
     def step(self) -> Sound:
         """The next 10 ms."""
         start = self.position * 2 // 3
@@ -101,9 +107,14 @@ class Page:
         self._paused = True
         self._mute(now)
 
-    def resume(self, now: float) -> None:
-        """Go on."""
+    def resume(self, response_id: str, from_ms: float | None, now: float) -> None:
+        """Go on, from there on where it is told."""
         self._paused = False
+        track = self.track(response_id)
+        if track is not None and from_ms is not None and not track.final:
+            track.rewind(round(from_ms * SPEECH_RATE / 1000))
+        # What was on its way through the connection is lost.
+        self._line = deque([(None, 0, SILENT)] * BEHIND)
         self._unmute(now)
 
     def flush(self, response_id: str, now: float) -> None:
@@ -133,7 +144,7 @@ class Page:
     def _ear(self, now: float) -> Sound:
         track, position, block = self._line.popleft()
         audible = not self._muted and now >= self._unmute_at
-        if track is not None and not track.final:
+        if track is not None and not track.final and not self._paused:
             track.heard = position
             if audible:
                 track.audible.append((now, position))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parents[3] / "docs" / "images" / "floor.svg"
@@ -26,12 +26,15 @@ OTHERS = (Point("gpt-realtime", 1_470, 0.01), Point("Moshi", 260, 0.98))
 """As published, on Full-Duplex-Bench v1."""
 
 
-def draw(swept: Sequence[Point], marked: Sequence[Point]) -> str:
-    """The picture. `swept`: the plain threshold, joined by a line; `marked`: the floor as it is."""
-    line = " ".join(f"{_x(each)},{_y(each)}" for each in swept)
+def draw(swept: Sequence[Point], adapting: Sequence[Point], marked: Sequence[Point]) -> str:
+    """The picture. `swept`: the plain threshold, joined by a line; `adapting`: the threshold from which the floor
+    adapts to the turn and the person; `marked`: the floor as it is.
+    """
     here = [
-        f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>',
+        _line(swept, BLUE),
+        _line(adapting, ORANGE),
         *(_dot(each, BLUE, 3) for each in swept),
+        *(_dot(replace(each, label=""), ORANGE, 2) for each in adapting),
         *(_dot(each, ORANGE, 5) for each in marked),
     ]
     other = [_dot(each, INK, 4) for each in OTHERS]
@@ -42,9 +45,9 @@ def draw(swept: Sequence[Point], marked: Sequence[Point]) -> str:
     )
 
 
-def write(swept: Sequence[Point], marked: Sequence[Point], file: Path = FILE) -> None:
+def write(swept: Sequence[Point], adapting: Sequence[Point], marked: Sequence[Point], file: Path = FILE) -> None:
     """Draw it where the documentation looks for it."""
-    file.write_text(draw(swept, marked))
+    file.write_text(draw(swept, adapting, marked))
 
 
 def _panel(left: int, title: str, content: list[str]) -> str:
@@ -61,6 +64,11 @@ def _panel(left: int, title: str, content: list[str]) -> str:
         *content,
     ]
     return f'<g transform="translate({left} 0)">\n' + "\n".join(parts) + "\n</g>\n"
+
+
+def _line(points: Sequence[Point], colour: str) -> str:
+    line = " ".join(f"{_x(each)},{_y(each)}" for each in points)
+    return f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 
 
 def _dot(point: Point, colour: str, radius: int) -> str:

@@ -25,7 +25,12 @@ Task = tuple[str, int, int]
 
 def calls_of(condition: Condition, quick: bool) -> int:
     """How many calls are played."""
-    if condition.silence_ms is not None or condition.eagerness != "auto":
+    if (
+        condition.engine_ms
+        or condition.silence_ms is not None
+        or condition.usual_ms is not None
+        or condition.eagerness != "auto"
+    ):
         return SWEEP_CALLS // 4 if quick else SWEEP_CALLS
     calls = JUDGED_ECHO_CALLS if condition.scenario == "alone" and condition.echo_db == 10 else CALLS[_kind(condition)]
     return calls // 5 if quick else calls

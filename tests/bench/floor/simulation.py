@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from realtime.dialogue import Dialogue
 from realtime.events import PlaybackAck, ServerEvent
 from realtime.floor import FloorRules, FloorState
 from realtime.frames import AudioMessage
-from realtime.interruption import Sounding
+from realtime.interruption import Sign, Sounding
 from realtime.media.hearing import Edge, Hearing, HearingEvent, Stirred, UnitClosed
 from realtime.media.receive import AudioPacket, AudioReceiver
 from realtime.media.speech import SpeechDetector
@@ -74,16 +74,15 @@ class Simulation:
         """When the first speech of each response left the gateway."""
         self.microphone = Microphone(condition, rng, seconds)
         self.page = Page(self._report)
-        self.session = ScriptedSession(text, lambda: self.now, self._say, engine_s)
+        engine_s = engine_s or condition.engine_ms / 1000
+        self.session = ScriptedSession(text, lambda: self.now, self._say, engine_s, condition.marks, condition.spare)
         self._links = Links(condition, rng)
         self._seconds = seconds
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._numbers: dict[int, str] = {}
         self._encoder, decoder = codec(condition)
-        self._hearing = Hearing(
-            AudioReceiver(decoder, 0.0), detector, 0.0, lambda now: self._speaking.played_power(now)
-        )
+        self._hearing = Hearing(AudioReceiver(decoder, 0.0), detector, 0.0, lambda now: self._speaking.played(now))
         self._speaking = Speaking(self._emit, self._transmit, lambda number: None, Playout)
         self._speaking.playout.set_rtt(condition.rtt_ms)
         self.dialogue = Dialogue(
@@ -91,7 +90,7 @@ class Simulation:
             self.session,
             self._speaking,
             self._emit,
-            self._hearing.cut_turn,
+            self._hearing.cutter,
             lambda prefix: f"{prefix}_{next(self._order)}",
             _rules(condition),
             Metrics(),
@@ -144,12 +143,16 @@ class Simulation:
                     return
 
     def _run_until(self, at: float) -> None:
-        while self._events and self._events[0][0] <= at:
-            due = self._events[0][0]
-            self._tick_until(due)
-            self.now = max(self.now, due)
-            heapq.heappop(self._events)[2]()
-        self._tick_until(at)
+        while True:
+            while self._events and self._events[0][0] <= at:
+                due = self._events[0][0]
+                self._tick_until(due)
+                self.now = max(self.now, due)
+                heapq.heappop(self._events)[2]()
+            self._tick_until(at)
+            # What a deadline brought about at once still belongs before `at`.
+            if not self._events or self._events[0][0] > at:
+                break
         self.now = at
 
     def _tick_until(self, at: float) -> None:
@@ -183,6 +186,8 @@ class Simulation:
                     self.dialogue.edge(event, self.now)
                 case Sounding():
                     self.dialogue.sounding(event, self.now)
+                case Sign():
+                    self.dialogue.sign(event, self.now)
                 case Stirred():
                     self.dialogue.stirred(self.now)
                 case UnitClosed(unit, _):
@@ -214,14 +219,14 @@ class Simulation:
         of = event.item_id if isinstance(event, events.Committed) else str(getattr(event, "response_id", ""))
         there = self._links.down(self.now)
         self.moments.append(Moment(self.now, there, kind, of))
-        self._at(there, lambda: self._obey(kind, of))
+        self._at(there, lambda: self._obey(kind, of, getattr(event, "from_ms", None)))
 
-    def _obey(self, kind: str, response_id: str) -> None:
+    def _obey(self, kind: str, response_id: str, from_ms: float | None) -> None:
         match kind:
             case "paused":
                 self.page.pause(self.now)
             case "resumed":
-                self.page.resume(self.now)
+                self.page.resume(response_id, from_ms, self.now)
             case "cleared":
                 self.page.flush(response_id, self.now)
             case _:
@@ -230,5 +235,6 @@ class Simulation:
 
 def _rules(condition: Condition) -> FloorRules:
     if condition.silence_ms is None:
-        return FloorRules(eagerness=condition.eagerness)
+        rules = FloorRules(eagerness=condition.eagerness)
+        return rules if condition.usual_ms is None else replace(rules, silence_ms=condition.usual_ms)
     return FloorRules(silence_ms=condition.silence_ms, eagerness="fixed")

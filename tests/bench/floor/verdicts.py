@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+from realtime.floor_hold import REPAIR_HEARD_MS
+from tests.bench.floor.page import STEP_S
 from tests.bench.floor.simulation import Moment, Simulation
 
 Figures = dict[str, list[float]]
@@ -16,6 +18,9 @@ SMOOTH_S = 2.0
 
 YIELD_S = 1.5
 """A yield within so long of the end of a sound belongs to it."""
+
+STEP_MS = 1000 * STEP_S
+"""The loudspeaker is watched in steps of this."""
 
 BINS = (0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 9.0)
 """Edges of the curve of take-overs by the pause's length, s."""
@@ -46,14 +51,20 @@ def _pause_figures(call: Simulation, clauses: list[tuple[float, float]], figures
         figures["mid_clause"].append(float(any(start <= at < end for at in call.first_sent.values()) and not cut))
         cut = bool(taken)
         if taken:
-            figures["repair_ms"].append(10.0 * sum(len(call.audible(each)) for each in taken))
-            figures["one_turn"].append(float(_commits(call, end, its_end) == 0))
+            heard = [moment for each in taken for moment in call.audible(each)]
+            figures["repair_ms"].append(STEP_MS * sum(at >= going_on for at, _ in heard))
+            if max((position for _, position in heard), default=0) / 24 <= REPAIR_HEARD_MS:
+                figures["one_turn"].append(float(_is_one_turn(call, end, its_end)))
     if len(clauses) > 1:
         figures["turn_cut"].append(float(any(clauses[0][0] <= at < clauses[-1][1] for at in call.first_sent.values())))
 
 
-def _commits(call: Simulation, since: float, until: float) -> int:
-    return sum(each.kind == "committed" and since <= each.at < until for each in call.moments)
+def _is_one_turn(call: Simulation, end: float, its_end: float) -> bool:
+    """Whether what was committed in a pause comes back, as one item with what follows."""
+    committed = [each for each in call.moments if each.kind == "committed" and each.at >= end]
+    before = {each.of for each in committed if each.at < its_end}
+    after = next((each.of for each in committed if each.at >= its_end), None)
+    return before <= {after}
 
 
 def bin_name(pause_s: float) -> str:
@@ -96,9 +107,9 @@ def _words_off(call: Simulation, response_id: str) -> float:
     """By how many words what the session keeps differs from what was heard."""
     given, heard = call.session.given[response_id], call.audible(response_id)
     if given.cancelled_at is None:
-        return float(len(given.spoken.marks))
+        return float(len(given.spoken.text.split()))
     heard_ms = max((position for _, position in heard), default=0) / 24
-    return float(abs(given.spoken.words(given.kept_ms) - given.spoken.words(heard_ms)))
+    return float(abs(given.kept_words - given.spoken.words(heard_ms)))
 
 
 def _holds(call: Simulation, response_id: str, paused: list[Moment]) -> list[float]:

@@ -4,6 +4,7 @@
  *
  * `window.__witness`:
  *     speech          messages of the channel `audio` as they came, ArrayBuffer[] (copies: the page gives its own away)
+ *     events          events of the gateway as they came, string[]
  *     violations      what the content security policy refused, string[]
  *     record(stream)  records a stream from now on, as PCM in WebM; it replaces the recording before it
  *     seconds         length of the recording so far
@@ -17,6 +18,8 @@
 
   /** @type {ArrayBuffer[]} */
   const speech = [];
+  /** @type {string[]} */
+  const events = [];
   /** @type {string[]} */
   const violations = [];
   /** @type {MediaRecorder | null} */
@@ -32,6 +35,7 @@
   RTCPeerConnection.prototype.createDataChannel = function (label, options) {
     const channel = create.call(this, label, options);
     if (label === "audio") channel.addEventListener("message", (event) => speech.push(event.data.slice(0)));
+    if (label === "oai-events") channel.addEventListener("message", (event) => events.push(event.data));
     return channel;
   };
 
@@ -58,6 +62,7 @@
 
   const witness = {
     speech,
+    events,
     violations,
     record,
     recording: () => base64(new Blob(pieces)),

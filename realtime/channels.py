@@ -1,0 +1,6 @@
+"""The data channels of a call, by label."""
+
+EVENTS = "oai-events"
+AUDIO = "audio"
+CAMERA = "camera"
+LABELS = (EVENTS, AUDIO, CAMERA)
