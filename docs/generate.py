@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAD = """# Protocols
 
-Written by `python -m docs.generate` from `model_server/protocol.py` and `realtime/events.py`: change those and run it.
+Written by `python -m docs.generate` from `model_server/protocol.py` and `realtime/events/`: change those and run it.
 The same types as JSON Schema: [session socket](schema/session-socket.json), [events](schema/events.json).
 """
 

@@ -15,6 +15,7 @@ const NOTICE_MS = 7000;
 
 const CAMERA_WANTED = "camera-wanted";
 const VOICE = "voice";
+const TURNS = "turns";
 const SPEECH = new URLSearchParams(location.search).get("audio") === "track" ? "track" : "channel";
 
 export class App {
@@ -35,10 +36,12 @@ export class App {
   speakerId = "";
   /** Of the assistant; the usual one where it is empty. */
   voice = recall(VOICE) ?? "";
+  /** How turns are taken: by talking, or "tap": by tapping before and after. */
+  turns = recall(TURNS) ?? "talk";
   canFlip = false;
   /** Whether the gateway writes this call down. */
   recording = false;
-  /** The microphone is open only between two taps: the room is too loud for anything else. */
+  /** The microphone is open only between two taps: the person wants it so, or the room is too loud. */
   tapping = false;
   /** A sentence tapped at rest, said as soon as the call stands. */
   waitingSentence = "";
@@ -72,10 +75,12 @@ export class App {
       show: (file) => void this.#show(file),
       choose: (choice) => void this.#choose(choice),
       voice: (name) => this.#chooseVoice(name),
+      turns: (turns) => this.#chooseTurns(turns),
       dismiss: (key) => this.#notice(key, ""),
       wake: () => this.call?.speaker.wake(),
       settings: () => {
         this.view.voices(this.engine.voices ?? [], this.voice);
+        this.view.turns(this.tapping ? "tap" : this.turns);
         void this.#listDevices();
       },
     };
@@ -147,6 +152,7 @@ export class App {
     this.connectedMs = performance.now() - this.clickedAt;
     if (this.speakerId) void this.call?.speaker.select(this.speakerId);
     if (this.engine.voices?.includes(this.voice)) this.call?.speakAs(this.voice);
+    if (this.turns === "tap") this.#tapToTalk();
     if (this.waitingSentence) this.call?.conversation?.say(this.waitingSentence);
     this.waitingSentence = "";
     void this.#listDevices();
@@ -191,6 +197,15 @@ export class App {
     this.call?.speakAs(name);
   }
 
+  /** @param {string} turns */
+  #chooseTurns(turns) {
+    this.turns = turns;
+    remember(TURNS, turns);
+    if (!isConnected(this.state)) return;
+    if (turns === "tap") this.#tapToTalk();
+    else if (this.tapping) this.#justTalk();
+  }
+
   /** @param {string} deviceId */
   async #chooseSpeaker(deviceId) {
     this.speakerId = deviceId;
@@ -233,16 +248,24 @@ export class App {
     else this.#notice(kind, text);
   }
 
-  /** With tap-to-talk, whoever opens the microphone has the floor at once. @param {boolean} muted */
+  /** With tap-to-talk, whoever opens the microphone has the floor at once, and closing it asks. @param {boolean} muted */
   #mute(muted) {
     if (this.tapping && !muted) this.call?.conversation?.stop();
     this.media.mute(muted);
+    if (this.tapping && muted) this.call?.conversation?.finish();
   }
 
   #tapToTalk() {
     this.tapping = true;
     this.notices.delete("hands-free");
+    this.call?.conversation?.takeTurns("tap");
     this.media.mute(true);
+  }
+
+  #justTalk() {
+    this.tapping = false;
+    this.call?.conversation?.takeTurns("talk");
+    this.media.mute(false);
   }
 
   /** A notice that goes by itself. @param {string} key @param {string} text */

@@ -11,6 +11,9 @@ import { Captions } from "./captions.js";
 /** Reports to the gateway come at least every 200 ms; the player's come every 40. */
 const ACK_EVERY_MS = 120;
 
+/** From the microphone to the gateway, in ms: so long after the tap the last word has arrived. */
+const LAST_WORD_MS = 150;
+
 /** How often the gateway hears that the person is writing. */
 const TYPING_EVERY_MS = 1000;
 
@@ -89,6 +92,19 @@ export class Conversation extends EventTarget {
     if (this.now() - this.#typedAt < TYPING_EVERY_MS) return;
     this.#typedAt = this.now();
     this.send({ type: "typing" });
+  }
+
+  /** Who decides when a turn is over: the gateway, by listening, or the person, by tapping. @param {"talk" | "tap"} turns */
+  takeTurns(turns) {
+    this.send({ type: "session.update", session: { turn_detection: turns === "tap" ? null : { type: "semantic_vad" } } });
+  }
+
+  /** The person has said it, by tapping; what they said last is still on its way. */
+  finish() {
+    setTimeout(() => {
+      this.send({ type: "input_audio_buffer.commit" });
+      this.send({ type: "response.create" });
+    }, LAST_WORD_MS);
   }
 
   /** The person has shown a picture. */

@@ -100,6 +100,11 @@ export class View extends EventTarget {
     this.find("voice-choice").hidden = names.length === 0;
   }
 
+  /** @param {string} turns "talk" or "tap" */
+  turns(turns) {
+    /** @type {HTMLSelectElement} */ (this.find("choose-turns")).value = turns;
+  }
+
   /** @param {Model} model */
   #state(model) {
     const { word, hint } = wording(model.state, model);
@@ -221,6 +226,8 @@ export class View extends EventTarget {
     }
     const voice = /** @type {HTMLSelectElement} */ (this.find("choose-voice"));
     voice.addEventListener("change", () => this.#emit("voice", voice.value));
+    const turns = /** @type {HTMLSelectElement} */ (this.find("choose-turns"));
+    turns.addEventListener("change", () => this.#emit("turns", turns.value));
   }
 
   get #dialog() {

@@ -214,6 +214,27 @@ async def test_where_it_is_too_loud_the_person_taps_to_talk(caller: Page) -> Non
     await expect(caller.locator("#mute-label")).to_have_text("Done")
     await caller.locator("#mute").click()
     await expect(caller.locator("#mute-label")).to_have_text("Talk")
+    await event(caller, "input_audio_buffer.commit")
+    await event(caller, "response.create")
+
+
+async def test_turns_are_taken_by_tapping_where_that_is_chosen(caller: Page) -> None:
+    await caller.locator("#settings-button").click()
+    await caller.locator("#choose-turns").select_option("tap")
+    await caller.keyboard.press("Escape")
+    await place_call(caller)
+    await expect(caller.locator("#mute-label")).to_have_text("Talk")
+    assert await asked_turns(caller) == [None]
+    await caller.locator("#settings-button").click()
+    await expect(caller.locator("#choose-turns")).to_have_value("tap")
+    await caller.locator("#choose-turns").select_option("talk")
+    await expect(caller.locator("#mute-label")).to_have_text("Mute")
+    assert await asked_turns(caller) == [None, {"type": "semantic_vad"}]
+
+
+async def asked_turns(caller: Page) -> list[object]:
+    said = await caller.evaluate("gateway.events.filter((event) => 'turn_detection' in (event.session ?? {}))")
+    return [update["session"]["turn_detection"] for update in said]
 
 
 async def test_speech_that_overtakes_its_announcement_is_reported(caller: Page) -> None:
