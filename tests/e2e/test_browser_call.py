@@ -134,6 +134,25 @@ async def test_what_is_switched_off_does_not_leave(service: Service, browser: Br
         assert await call.ask("window.__call.pictures.sent") == sent
 
 
+async def test_whoever_taps_to_talk_is_answered_when_they_are_done(
+    service: Service, browser: Browser, devices: Devices
+) -> None:
+    devices.listen_to(5.0, *patiently("what time is it", 1.0, times=1))
+    async with open_page(browser, service.url) as call:
+        await call.button("Devices and settings").click()
+        await call.page.locator("#choose-turns").select_option("tap")
+        await call.page.keyboard.press("Escape")
+        await call.call()
+        await call.record()
+        await call.button("Talk").click()
+        await call.recorded(9.5)  # It was asked, and silence followed.
+        assert await call.told("input_audio_buffer.committed") == []
+        await call.button("Done").click()
+        await call.begins("^It is ")
+        assert words(await call.page.locator("#captions .line-you").last.inner_text()) == "what time is it"
+        await call.page.evaluate("localStorage.clear()")
+
+
 async def focus(call: CallPage, name: str) -> None:
     """Press the tab key until the element of this id has the focus."""
     for _ in range(30):
