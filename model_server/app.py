@@ -58,6 +58,7 @@ def create_app(engine: Engine, settings: AppSettings, clock: Callable[[], float]
     limits = settings.limits(engine)
     table_limits = TableLimits(limits.max_sessions, settings.max_waiting, limits.idle_s, limits.resume_s)
     host = SessionHost(House(engine, limits, clock), table_limits)
+    host.house.metrics.show(engine.statistics)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

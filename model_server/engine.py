@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -220,6 +220,12 @@ class Engine(ABC):
     def waits_for(self) -> str:
         """What `start` is busy with, in words for an operator; empty where that is nothing special."""
         return ""
+
+    def statistics(self) -> Mapping[str, float]:
+        """What has been done so far, for an operator: counts that only grow, `<kind>.passes`, `<kind>.steps` (the rows
+        of these passes), `<kind>.splits` and `busy_seconds`; cheap, and read on any thread. Most have none.
+        """
+        return {}
 
     async def broken(self) -> str:
         """Return, in words, why the engine can serve nobody any more, as soon as it cannot. Most never return."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 PREFILL_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 AHEAD_MS = (0, 250, 500, 1000, 2000, 3000, 4000, 5000, 6000)
@@ -25,6 +29,10 @@ class Metrics:
         self.prefill_ms = self._histogram("prefill_ms", "Milliseconds to write one item", PREFILL_MS)
         self.speech_ahead_ms = self._histogram("speech_ahead_ms", "Speech made, not heard yet, at each chunk", AHEAD_MS)
 
+    def show(self, statistics: Callable[[], Mapping[str, float]]) -> None:
+        """Also give `Engine.statistics`, read whenever somebody asks."""
+        self.registry.register(_Work(statistics))
+
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self.registry)
@@ -37,3 +45,29 @@ class Metrics:
 
     def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"model_server_{name}", what, buckets=buckets, registry=self.registry)
+
+
+class _Work(Collector):
+    """What an engine says of its work; a kind of step is a label."""
+
+    COUNTS = (
+        ("passes", "Passes through the network, by kind of step"),
+        ("steps", "Rows of these passes: over the passes, how many calls share one"),
+        ("splits", "Passes that were done in two for want of memory"),
+    )
+
+    def __init__(self, statistics: Callable[[], Mapping[str, float]]) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        found = dict(self._statistics())
+        if "busy_seconds" in found:
+            what = "Seconds that the network has worked"
+            yield CounterMetricFamily("model_server_busy_seconds", what, value=found["busy_seconds"])
+        for count, what in self.COUNTS:
+            kinds = {key.removesuffix(f".{count}"): n for key, n in found.items() if key.endswith(f".{count}")}
+            if kinds:
+                family = CounterMetricFamily(f"model_server_{count}", what, labels=["kind"])
+                for kind, number in kinds.items():
+                    family.add_metric([kind], number)
+                yield family

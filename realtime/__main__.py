@@ -46,7 +46,7 @@ def _certificates(settings: Settings) -> certs.Bundle | None:
 
 def _run(settings: Settings, listeners: Listeners, bundle: certs.Bundle | None) -> int:
     # Media and web libraries take their time to load: the addresses are on the screen before that.
-    from realtime.call_factory import SessionCalls
+    from realtime.call.factory import SessionCalls
     from realtime.service.child import ChildUnusable
     from realtime.service.serving import Start, serve
 

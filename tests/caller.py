@@ -20,7 +20,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
-from realtime.frames import AudioMessage, decode_audio
+from realtime.connection.frames import AudioMessage, decode_audio
 
 MIC_RATE = 48_000
 FRAME = 960

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Binary messages of the data channels, little-endian; the other end is `realtime/frames.py`.
+ * Binary messages of the data channels, little-endian; the other end is `realtime/connection/frames.py`.
  *
  * `audio` (gateway to page), 20 ms of speech each:
  *

@@ -92,6 +92,11 @@ class EchoModel:
         return self._lag is None and self._sounded < DECIDED
 
     @property
+    def possible(self) -> bool:
+        """Whether there may be echo now: one was found, or may yet be."""
+        return not self.idle and (self._lag is not None or self.undecided)
+
+    @property
     def lag_ms(self) -> int | None:
         """How long after the loudspeaker the microphone hears it; None while no echo was found."""
         return None if self._lag is None else 20 * self._lag
@@ -108,11 +113,14 @@ class EchoModel:
         self._sounded += int(sounds)
         self._tail = (_SILENT if played is None else played) + TAIL * self._tail
 
-    def feed(self, heard: Bands) -> Bands:
-        """What the microphone heard in this frame; returns the most that may be echo of it."""
+    def feed(self, heard: Bands, *, speaking: bool = False) -> Bands:
+        """What the microphone heard in this frame; returns the most that may be echo of it.
+
+        `speaking`: whether it sounds like a voice. A sound that is over says most about a delay: its end says it, too.
+        """
         self._append(heard)
         self._since += 1
-        if self._quiet == 0:
+        if self._quiet == 0 or (self.undecided and not speaking):
             if self._since % (SEEK_EVERY if self.undecided else REFINE_EVERY) == 0:
                 self._search()
             if self._since % FIT_EVERY == 0:

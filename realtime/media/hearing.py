@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_server.protocol import HEARING_RATE
-from realtime.held import PRE_ROLL_SAMPLES
-from realtime.interruption import Sign, Sounding
+from realtime.dialogue.held import PRE_ROLL_SAMPLES
+from realtime.floor.interruption import Sign, Sounding
 from realtime.media.bands import Bands
 from realtime.media.ending import ending
 from realtime.media.levels import Levels

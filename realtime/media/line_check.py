@@ -7,7 +7,7 @@ import numpy.typing as npt
 import soxr
 
 from model_server.protocol import HEARING_RATE, SPEECH_RATE
-from realtime.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
+from realtime.connection.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
 
 RESPONSE_NUMBER = 0
 """The line check's number on the channel `audio`: no response has it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from realtime.frames import PictureKind, PictureSlice
+from realtime.connection.frames import PictureKind, PictureSlice
 
 MAX_SIDE = 4_096
 MAX_PIXELS = 16_000_000

@@ -8,8 +8,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.interruption import Sign, Sounding
-from realtime.media.bands import Bands, bands
+from realtime.floor.interruption import Sign, Sounding
+from realtime.media.bands import FRAME_S, Bands, bands
 from realtime.media.decoder import Samples
 from realtime.media.echo import EchoModel
 from realtime.media.speech import FLOOR_DB
@@ -73,6 +73,7 @@ class VoiceMeter:
         self._room: Powers | None = None
         self._recent: deque[Powers] = deque(maxlen=BEFORE)
         self._voice: deque[Powers] = deque(maxlen=LATEST)
+        self._heard: deque[float] = deque(maxlen=LATEST)
         self._beats = (0, False)
         self._latest: Sounding | None = None
         self._gaps = 0
@@ -97,14 +98,16 @@ class VoiceMeter:
         wide /= 32768
         steps = wide[1:] - wide[:-1]
         power, bright = float(wide @ wide) / len(wide), float(steps @ steps) / len(wide)
-        share = self._own_share(wide, played)
+        share = self._own_share(wide, played, speaking)
         if not speaking:
             self._quiet((power * share, bright * share))
             return None
         if not self._voice:
             self._voice.extend(self._recent)
+            self._heard.extend(each for each, _ in self._recent)
             self._beats, self._latest = (0, False), None
         self._voice.append((power * share, bright * share))
+        self._heard.append(power)
         self._gaps = self._gaps + 1 if self._is_gap(power * share) else 0
         if self._latest is None or self._gaps % LOOK_EVERY == 0:
             self._latest = self._sounding()
@@ -119,13 +122,13 @@ class VoiceMeter:
             return Sign(_db(min(power for power, _ in latest)), probability, hiss=True)
         return Sign(_db(latest[1][0]), probability, hiss=False) if probability >= POSSIBLE else None
 
-    def _own_share(self, wide: NDArray[np.float32], played: Bands | None) -> float:
+    def _own_share(self, wide: NDArray[np.float32], played: Bands | None, speaking: bool) -> float:
         """How much of the frame's power is no echo of what was played."""
         self._echo.plays(played)
         if self._echo.idle or len(wide) != 320:
             return 1.0
         heard = bands(wide)
-        echo = self._echo.feed(heard)
+        echo = self._echo.feed(heard, speaking=speaking)
         if self._echo.undecided:
             return BY_DEFAULT
         all_of_it, left = float(heard.sum()), float(np.maximum(heard - echo, 0.0).sum())
@@ -142,6 +145,7 @@ class VoiceMeter:
 
     def _quiet(self, powers: Powers) -> None:
         self._voice.clear()
+        self._heard.clear()
         if len(self._recent) == BEFORE:
             # What is a few frames old was no voice's beginning.
             self._follow(self._recent[0])
@@ -160,10 +164,17 @@ class VoiceMeter:
         powers = table[:, 0]
         active = table[_loudest(powers) :][:STRETCH]
         power, bright = (float(each) for each in active[active[:, 0] >= ACTIVE * powers.max()].mean(axis=0))
+        echo, own_db = self._echo.possible, min(0.0, _db(power) - _db(self._loudest_heard()))
         if power <= 0:
-            return Sounding(FLOOR_DB, 0.0)
+            return Sounding(FLOOR_DB, 0.0, maybe_echo=echo, own_db=own_db)
         self._count_beats(powers)
-        return Sounding(max(FLOOR_DB, _db(power)), _db(max(bright, 1e-12)) - _db(power), self._beats[1])
+        level_db, bright_db = max(FLOOR_DB, _db(power)), _db(max(bright, 1e-12)) - _db(power)
+        return Sounding(level_db, bright_db, self._beats[1], echo, own_db, 1000 * FRAME_S * self._gaps)
+
+    def _loudest_heard(self) -> float:
+        """Mean square of the loudest stretch of the voice, with the echo."""
+        heard = np.array(self._heard)
+        return float(heard[_loudest(heard) :][:STRETCH].mean())
 
     def _count_beats(self, powers: NDArray[np.float64]) -> None:
         left, two = self._beats

@@ -7,7 +7,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from realtime.call_outside import CallFacts
+from realtime.call.outside import CallFacts
 from realtime.media.speech import SileroDetector, SpeechDetector
 from realtime.replay.recording import Recording
 from realtime.replay.records import FORMAT, Header

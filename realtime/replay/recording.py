@@ -14,8 +14,8 @@ from typing import Protocol
 
 import structlog
 
-from realtime.call_inputs import Input
-from realtime.call_outside import Outside
+from realtime.call.inputs import Input
+from realtime.call.outside import Outside
 from realtime.replay.log_file import LogWriter, encode_record
 from realtime.replay.records import AnyRecord, Header, In, Over, Raised
 from realtime.replay.witness import Witness
@@ -34,7 +34,7 @@ MAX_WAITING = 64
 
 
 class Core(Protocol):
-    """What takes inputs: `realtime.call_core.CallCore`."""
+    """What takes inputs: `realtime.call.core.CallCore`."""
 
     def handle(self, what: Input, now: float) -> None: ...
 

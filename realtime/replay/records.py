@@ -11,8 +11,8 @@ import hashlib
 import msgspec
 
 from model_server.protocol import Capabilities, Limits
-from realtime.call_inputs import Input
-from realtime.floor import FloorRules
+from realtime.call.inputs import Input
+from realtime.floor.floor import FloorRules
 
 FORMAT = 1
 

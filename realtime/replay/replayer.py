@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from realtime.call_core import CallCore
-from realtime.call_outside import CallFacts
+from realtime.call.core import CallCore
+from realtime.call.outside import CallFacts
 from realtime.media.speech import SpeechDetector
 from realtime.replay.answers import Answers
 from realtime.replay.log_file import LogError, LogTruncated

@@ -9,9 +9,9 @@ from typing import TypeVar
 import msgspec
 
 from model_server.protocol import GenerateOptions, Item, SessionConfig
-from realtime.call_outside import Outside, SessionRequests
-from realtime.floor import FloorState
-from realtime.frames import AudioMessage
+from realtime.call.outside import Outside, SessionRequests
+from realtime.connection.frames import AudioMessage
+from realtime.floor.floor import FloorState
 from realtime.media.decoder import Samples
 from realtime.replay.records import (
     NO_DIGEST,

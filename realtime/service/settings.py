@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from realtime.end_of_turn import Eagerness
+from realtime.floor.end_of_turn import Eagerness
 
 _PAGE = Path(__file__).resolve().parents[2] / "web_client"
 

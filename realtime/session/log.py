@@ -10,6 +10,7 @@ counts from 1 again.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -48,7 +49,7 @@ class Place(Enum):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Entry:
+class Entry(ABC):
     """One step of the session. `wire` is None for what takes no number there, and before it is sent."""
 
     place: Place = Place.WAITING
@@ -58,9 +59,9 @@ class Entry:
     counted: int = 0
     """The bytes that the log counts for it."""
 
+    @abstractmethod
     def request(self, after: int) -> Request | None:
         """What writes this entry after item `after`; None when nothing is left to write."""
-        raise NotImplementedError
 
     @property
     def size(self) -> int:

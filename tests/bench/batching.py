@@ -114,7 +114,10 @@ def main() -> int:
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--seconds", type=float, default=2.0, help="of speech of every call")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one repetition of half a second, one call and four")
     asked = parser.parse_args()
+    if asked.quick:
+        asked.calls, asked.seconds, asked.repetitions = [1, 4], 0.5, 1
     torch.set_num_threads(asked.threads)  # Before loading: weights are prepared for it.
     where: dict[str, Any] = {"devices": tuple(asked.devices.split(",")), "dtype": asked.dtype}
     model = load(asked.model, **where) if asked.model else load_random(asked.size, **where)

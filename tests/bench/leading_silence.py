@@ -10,7 +10,7 @@ import asyncio
 import httpx
 import numpy as np
 
-from realtime.frames import AudioMessage
+from realtime.connection.frames import AudioMessage
 from tests.bench.measurement import Measurement, Options, Repetitions
 from tests.bench.plain_call import PlainCall
 from tests.bench.sound import room_packets

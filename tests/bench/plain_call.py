@@ -17,7 +17,14 @@ import httpx
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtp import RtpPacket
 
-from realtime.frames import MAX_SLICE_BYTES, AudioMessage, PictureKind, PictureSlice, decode_audio, encode_picture_slice
+from realtime.connection.frames import (
+    MAX_SLICE_BYTES,
+    AudioMessage,
+    PictureKind,
+    PictureSlice,
+    decode_audio,
+    encode_picture_slice,
+)
 from tests.bench.sound import FRAME
 
 SAMPLES_PER_MS = 24

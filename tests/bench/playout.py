@@ -23,9 +23,9 @@ from model_server.protocol import (
     Text,
     Unit,
 )
-from realtime.frames import AudioMessage, encode_audio
-from realtime.playout import Playout
-from realtime.return_track import ReturnTrack
+from realtime.connection.frames import AudioMessage, encode_audio
+from realtime.output.playout import Playout
+from realtime.output.return_track import ReturnTrack
 from realtime.session.protocol import SessionProtocol
 
 CHUNK_MS = 200

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from realtime.frames import AudioMessage
+from realtime.connection.frames import AudioMessage
 from tests.bench.gateway import tone_gateway
 from tests.bench.measurement import Measurement, Options, Repetitions
 from tests.bench.plain_call import PlainCall

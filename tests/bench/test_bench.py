@@ -11,7 +11,7 @@ import pytest
 
 from model_server.engine import SpeechChunk, TextChunk
 from model_server.protocol import GenerateOptions
-from realtime.frames import AudioMessage
+from realtime.connection.frames import AudioMessage
 from realtime.media.units import UnitCutter
 from tests.bench import __main__ as bench
 from tests.bench import barge_in, clock_slip, detector_latency, leading_silence, mouth_to_ear, report, slow_engine

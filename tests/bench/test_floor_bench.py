@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model_server.protocol import Speech
+from realtime.connection.frames import AudioMessage
 from realtime.events import PlaybackAck
-from realtime.frames import AudioMessage
 from realtime.session.spoken import SpokenText
 from tests.bench.floor import picture, playing, table
 from tests.bench.floor.conditions import Condition, UnknownCondition, parse

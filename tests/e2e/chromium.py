@@ -14,7 +14,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
-from realtime.frames import AudioMessage, decode_audio
+from realtime.connection.frames import AudioMessage, decode_audio
 from tests.browser import ARGUMENTS, chromium_path
 from tests.e2e.devices import Devices
 from tests.e2e.sounds import Sound, of_file

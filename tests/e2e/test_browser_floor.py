@@ -45,11 +45,6 @@ def coughed() -> Pcm:
     return np.asarray(soxr.resample(loud, RATE, MIC_RATE), dtype=np.int16)
 
 
-def loudly(sound: Pcm) -> Pcm:
-    """As one commands: 3 dB above what one says else."""
-    return np.asarray(np.clip(sound * 1.41, -32768, 32767), dtype=np.int16)
-
-
 def softly(sound: Pcm) -> Pcm:
     """As one listens: 6 dB below what one says oneself."""
     return sound // 2
@@ -78,7 +73,7 @@ async def test_a_turn_with_a_pause_in_it_is_answered_once(service: Service, brow
 async def test_stop_stops_and_what_is_no_word_does_not(service: Service, browser: Browser, devices: Devices) -> None:
     sounds: list[Pcm | float] = [said("what time is it"), 6.5, softly(said("mm hmm")), 1.8, softly(coughed()), 1.8]
     stop_at_s = CONNECTED_S + seconds(*sounds)
-    devices.listen_to(CONNECTED_S, *sounds, loudly(said("stop")), 3.0, loudly(said("stop")))
+    devices.listen_to(CONNECTED_S, *sounds, said("stop"), 3.0, said("stop"))
     async with open_page(browser, service.url) as call:
         clicked = asyncio.get_running_loop().time()
         await call.call()

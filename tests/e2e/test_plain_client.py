@@ -11,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from realtime.frames import CAMERA_HEADER, MAX_SLICE_BYTES, PictureKind, PictureSlice, encode_picture_slice
+from realtime.connection.frames import CAMERA_HEADER, MAX_SLICE_BYTES, PictureKind, PictureSlice, encode_picture_slice
 from tests.caller import Caller, calling
 from tests.e2e.sounds import spoken
 from tests.realtime.images import jpeg_of

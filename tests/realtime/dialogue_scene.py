@@ -9,17 +9,17 @@ import numpy as np
 from model_server import protocol
 from model_server.protocol import Capabilities, GenerateOptions, Item, Unit
 from realtime import events
-from realtime.dialogue import Dialogue
+from realtime.connection.frames import AudioMessage
+from realtime.dialogue.dialogue import Dialogue
+from realtime.dialogue.writing import SessionPort
 from realtime.events import ServerEvent
-from realtime.floor import FloorRules
-from realtime.frames import AudioMessage
+from realtime.floor.floor import FloorRules
 from realtime.media.hearing import Edge
 from realtime.media.units import UnitCutter
-from realtime.playout import Playout
+from realtime.output.playout import Playout
+from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
 from realtime.session.reports import Returned
-from realtime.speaking import Speaking
-from realtime.writing import SessionPort
 from tests.realtime.session_line import Line
 
 RATE = 16_000

@@ -28,12 +28,12 @@ from model_server.protocol import (
     Speech,
     Text,
 )
-from realtime import call_inputs
-from realtime.call_core import CallCore
-from realtime.call_inputs import Input
-from realtime.call_outside import CallFacts
-from realtime.floor import FloorRules, FloorState
-from realtime.frames import AudioMessage, PictureKind, PictureSlice, decode_audio, encode_picture_slice
+from realtime.call import inputs
+from realtime.call.core import CallCore
+from realtime.call.inputs import Input
+from realtime.call.outside import CallFacts
+from realtime.connection.frames import AudioMessage, PictureKind, PictureSlice, decode_audio, encode_picture_slice
+from realtime.floor.floor import FloorRules, FloorState
 from realtime.media.decoder import Samples
 from realtime.media.speech import SpeechDetector
 from realtime.replay.recording import Recording
@@ -78,9 +78,9 @@ class ScriptedCall:
         self.session = self
         outside = recording.around(self) if recording is not None else self
         self._core = CallCore(FACTS, outside, detector, Metrics())
-        self._in(0.01, call_inputs.Connected(False))
+        self._in(0.01, inputs.Connected(False))
         for label in ("oai-events", "audio", "camera"):
-            self._in(0.02, call_inputs.ChannelOpened(label))
+            self._in(0.02, inputs.ChannelOpened(label))
         self._at(0.03, lambda: self._client({"type": "session.update", "session": {"extensions": EXTENSIONS}}))
 
     # ---------------------------------------------------------------------------------------------- what one does
@@ -99,7 +99,7 @@ class ScriptedCall:
     def show(self, at: float, jpeg: bytes) -> None:
         """Let the camera send a still."""
         data = encode_picture_slice(PictureSlice(PictureKind.STILL, 1, 0, len(jpeg), jpeg))
-        self._in(at, call_inputs.picture_message(data))
+        self._in(at, inputs.picture_message(data))
 
     def happens(self, at: float, what: Input) -> None:
         """Let anything enter the call."""
@@ -123,7 +123,7 @@ class ScriptedCall:
     def _tick_until(self, at: float) -> None:
         while (due := self._core.deadline) < at:
             self._now = max(self._now, due)
-            self._feed(call_inputs.Tick())
+            self._feed(inputs.Tick())
 
     def _at(self, seconds: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._heap, (STARTED + seconds, next(self._order), what))
@@ -141,14 +141,14 @@ class ScriptedCall:
             self._recording.feed(self._core, what, self._now)
 
     def _client(self, event: dict[str, Any]) -> None:
-        self._feed(call_inputs.client_event(json.dumps(event)))
+        self._feed(inputs.client_event(json.dumps(event)))
 
     def _speak_into_the_line(self, seconds: float) -> None:
         wide = soxr.resample(self._mic[: round(seconds * RATE)], RATE, 48_000).astype(np.int16)
         for number, payload in enumerate(opus_packets(wide, bit_rate=16_000)):
             if self._lost and number % self._lost == self._lost - 1:
                 continue
-            packet = call_inputs.Packet(9, number & 0xFFFF, number * RTP_STEP & 0xFFFF_FFFF, payload)
+            packet = inputs.Packet(9, number & 0xFFFF, number * RTP_STEP & 0xFFFF_FFFF, payload)
             self._in((number + 1) * 0.02 + 0.003 * (number % 3), packet)
 
     # ---------------------------------------------------------------------------------------------- the page
@@ -210,7 +210,7 @@ class ScriptedCall:
     def update(self, config: SessionConfig) -> None: ...
 
     def _reply(self, wait: float, reply: Reply) -> None:
-        self._later(wait, lambda: self._feed(call_inputs.Replied(reply)))
+        self._later(wait, lambda: self._feed(inputs.Replied(reply)))
 
 
 class _Page:

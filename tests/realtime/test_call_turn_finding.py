@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime import call_inputs
+from realtime.call import inputs
 from realtime.media.decoder import Samples
 from realtime.media.speech import EdgeKind, SpeechEdge
 from tests.realtime.scripted_call import ScriptedCall
@@ -42,7 +42,7 @@ class SetCall(ScriptedCall):
     def judge_end(self, position: int, heard: Any, silence_ms: float) -> None:
         self.judged.append(position)
         if self._odds is not None:
-            self._in(self._now - 1000.0 + 0.05, call_inputs.EndJudged(position, self._odds))
+            self._in(self._now - 1000.0 + 0.05, inputs.EndJudged(position, self._odds))
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         """The events of one type."""

@@ -10,7 +10,7 @@ import pytest
 
 from model_server.protocol import MAX_TEXT_CHARS, PictureItem, TextItem
 from realtime import events
-from realtime.client_events import ClientEvents
+from realtime.call.client_events import ClientEvents
 from realtime.events import MAX_EVENT_BYTES, EventError
 from tests.realtime.images import jpeg_of
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from model_server.protocol import Usage, WordMark
-from realtime.conversation import Outcome, ResponseEvents
+from realtime.dialogue.response_events import Outcome, ResponseEvents
 from realtime.events import ServerEvent, encode_event
 
 

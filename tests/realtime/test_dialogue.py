@@ -11,16 +11,16 @@ import pytest
 from model_server import protocol
 from model_server.protocol import Capabilities, GenerateOptions, TextItem, WordMark
 from realtime import events
-from realtime.dialogue import MAX_WAIT_UNITS, Dialogue
+from realtime.connection.frames import AudioMessage
+from realtime.dialogue.dialogue import MAX_WAIT_UNITS, Dialogue
+from realtime.dialogue.writing import MAX_TYPED_ITEMS
 from realtime.events import ServerEvent
-from realtime.floor import FloorRules, FloorState
-from realtime.frames import AudioMessage
+from realtime.floor.floor import FloorRules, FloorState
 from realtime.media.hearing import Edge
 from realtime.media.units import CutUnit
-from realtime.playout import Playout
+from realtime.output.playout import Playout
+from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
-from realtime.speaking import Speaking
-from realtime.writing import MAX_TYPED_ITEMS
 
 SECOND_OF_SPEECH = np.full(24_000, 1_000, np.int16).tobytes()
 

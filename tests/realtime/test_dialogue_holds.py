@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from realtime import events
-from realtime.floor import FloorState
-from realtime.interruption import Sign, Sounding
+from realtime.floor.floor import FloorState
+from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.stop_words import StopWords
 from realtime.media.decoder import Samples
 from realtime.media.hearing import Edge, Surroundings
-from realtime.stop_words import StopWords
 from tests.realtime.test_dialogue import Scene, unit
 
 USUAL = Sounding(-26.0, -8.0)

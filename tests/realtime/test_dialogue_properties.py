@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from model_server import protocol
 from model_server.protocol import TextItem
 from realtime import events
-from realtime.floor import FloorState
-from realtime.frames import AudioMessage
+from realtime.connection.frames import AudioMessage
+from realtime.floor.floor import FloorState
 from realtime.media.hearing import Edge
 from tests.realtime.dialogue_scene import Scene
 

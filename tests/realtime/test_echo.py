@@ -79,6 +79,29 @@ def test_it_is_undecided_until_the_assistant_has_sounded_for_a_while() -> None:
     assert EchoModel().undecided
 
 
+@pytest.mark.parametrize("speaking", [True, False])
+def test_a_first_burst_of_echo_is_learned_from_when_it_has_died_out(speaking: bool) -> None:
+    """A third of a second of speech, then silence: where the echo ends says when it comes."""
+    burst = speech(1)[:60]
+    burst[16:] = 0
+    heard = echo_of(burst, lag=8, gain_db=-10)
+    model = EchoModel()
+    for mine, its in zip(heard, burst, strict=True):
+        model.plays(its if its.any() else None)
+        if not model.idle:
+            model.feed(mine, speaking=speaking)
+    assert (model.lag_ms is None) == speaking
+    assert speaking or abs(model.lag_ms - 160) <= 20
+
+
+def test_there_may_be_echo_until_it_is_known_that_there_is_none() -> None:
+    played = speech(1)
+    assert not EchoModel().possible
+    assert run(speech(2)[:30], played[:30])[0].possible
+    assert not run(speech(2), played)[0].possible
+    assert run(echo_of(played, lag=5, gain_db=-10), played)[0].possible
+
+
 def test_the_level_of_the_echo_is_known() -> None:
     played = speech(1)
     model, _ = run(echo_of(played, lag=5, gain_db=-20, colour=np.ones(BANDS)), played)

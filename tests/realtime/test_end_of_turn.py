@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.end_of_turn import LONGEST_MS, PATIENCE, SHORTEST_MS, USUAL_TURN_MS, Eagerness, EndOfTurn
+from realtime.floor.end_of_turn import LONGEST_MS, PATIENCE, SHORTEST_MS, USUAL_TURN_MS, Eagerness, EndOfTurn
 
 LEVELS = get_args(Eagerness)
 ADAPTING: tuple[Eagerness, ...] = ("high", "auto", "low")

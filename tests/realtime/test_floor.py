@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from realtime.floor import (
+from realtime.floor.floor import (
     Adopt,
     Cancel,
     Clear,
@@ -35,7 +35,7 @@ from realtime.floor import (
     Tick,
     Voice,
 )
-from realtime.interruption import Sign, Sounding
+from realtime.floor.interruption import Sign, Sounding
 
 ITEM1, ITEM2, RESP1, RESP2 = "item_1", "item_2", "resp_1", "resp_2"
 
@@ -280,7 +280,7 @@ def test_a_stirring_puts_the_end_of_a_turn_off_but_not_for_ever():
 
 # -------------------------------------------------------------------------------------------- what a sound means
 
-USUAL_DB, SOFT_DB, FAR_DB = -26.0, -33.0, -40.0
+USUAL_DB, SOFT_DB, FAR_DB = -26.0, -34.9, -40.0
 
 
 def known_voice() -> Floor:
@@ -308,6 +308,69 @@ def test_a_soft_sound_holds_and_goes_on_however_short():
     floor = known_voice()
     effects = play(floor, [*over(Sounding(SOFT_DB, -8)), (3.25, Tick()), (3.6, stopped(3.5))])
     assert effects == [Pause(RESP1), Resume(RESP1)]
+
+
+MAYBE_ECHO = Sounding(-30.0, -8.0, maybe_echo=True)
+FADED = Sounding(-30.0, -8.0, maybe_echo=True, gap_ms=100.0)
+FIRST_SOUND_AT = TO_SPEAKING[-1][0]
+
+
+def with_somebody_unknown() -> Floor:
+    """The assistant speaks; nothing is known of the person's level."""
+    floor = make_floor()
+    play(floor, TO_SPEAKING)
+    return floor
+
+
+def heard_like(sound: Sounding) -> list[tuple[float, FloorEvent]]:
+    """A voice 150 ms after the assistant's, which holds 100 ms later."""
+    at = FIRST_SOUND_AT + 0.15
+    return [(at + 0.1, SpeechStarted(int(at * 16_000), at, sound)), (at + 0.25, Tick())]
+
+
+def test_what_dies_out_as_the_assistant_falls_silent_was_its_echo():
+    floor = with_somebody_unknown()
+    over_at = FIRST_SOUND_AT + 0.5
+    effects = play(floor, [*heard_like(MAYBE_ECHO), (over_at, Voice(FADED)), (over_at + 0.2, stopped(over_at))])
+    assert effects == [Pause(RESP1), Resume(RESP1)]
+    assert floor.usual_db is None
+
+
+def test_after_an_echo_nothing_that_may_be_one_holds_until_it_had_time_to_be_learned():
+    floor = with_somebody_unknown()
+    over_at = FIRST_SOUND_AT + 0.5
+    play(floor, [*heard_like(MAYBE_ECHO), (over_at + 0.2, stopped(over_at))])
+    again = over_at + 0.5
+    assert play(floor, [(again, SpeechStarted(int(again * 16_000), again, MAYBE_ECHO))]) == []
+    assert play(floor, [(again + 1.3, Voice(MAYBE_ECHO))]) == [Pause(RESP1)]
+
+
+def test_an_echo_that_faded_is_waited_for_until_the_detector_says_so():
+    floor = with_somebody_unknown()
+    later = FIRST_SOUND_AT + 0.7
+    effects = play(floor, [*heard_like(MAYBE_ECHO), (later - 0.1, Voice(FADED)), (later, Tick())])
+    assert effects == [Pause(RESP1)]
+    assert floor.deadline == pytest.approx(later + 0.1)
+
+
+def test_who_goes_on_though_the_assistant_is_silent_is_a_person():
+    floor = with_somebody_unknown()
+    effects = play(floor, [*heard_like(MAYBE_ECHO), (FIRST_SOUND_AT + 0.66, Tick())])
+    assert effects == [Pause(RESP1), Clear(RESP1)]
+    assert floor.state == FloorState.YIELDING
+
+
+def test_a_voice_with_gaps_is_a_person_in_the_end():
+    floor = with_somebody_unknown()
+    long = FIRST_SOUND_AT + 1.5
+    effects = play(floor, [*heard_like(MAYBE_ECHO), (long - 0.1, Voice(FADED)), (long, Tick())])
+    assert effects[1] == Clear(RESP1)
+
+
+def test_where_no_echo_can_be_nobody_waits_for_it_to_die_out():
+    floor = with_somebody_unknown()
+    effects = play(floor, heard_like(Sounding(-30.0, -8.0)))
+    assert effects[1] == Clear(RESP1)
 
 
 def test_a_soft_sound_that_does_not_end_is_the_person():

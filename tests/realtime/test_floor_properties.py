@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.floor import (
+from realtime.floor.floor import (
     Active,
     Adopt,
     Cancel,
@@ -44,7 +44,7 @@ from realtime.floor import (
     Tick,
     Voice,
 )
-from realtime.interruption import Sounding
+from realtime.floor.interruption import Sounding
 
 
 @dataclass

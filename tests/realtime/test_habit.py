@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.habit import Habit
+from realtime.floor.habit import Habit
 
 
 def test_the_guess_holds_until_something_is_known():

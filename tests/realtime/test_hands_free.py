@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from realtime.hands_free import QUIET_S, TOO_LOUD_S, HandsFree
+from realtime.floor.hands_free import QUIET_S, TOO_LOUD_S, HandsFree
 
 PERSON_DB = -26.0
 

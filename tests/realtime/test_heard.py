@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.heard import EXTRAPOLATION_MS, AckedPosition, TrackPosition
+from realtime.output.heard import EXTRAPOLATION_MS, AckedPosition, TrackPosition
 
 
 def test_stands_at_zero_before_anything_was_sent() -> None:

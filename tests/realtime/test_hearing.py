@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtime.frames import AUDIO_MESSAGE_SAMPLES
+from realtime.connection.frames import AUDIO_MESSAGE_SAMPLES
 from realtime.media.decoder import Samples
 from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, UnitClosed
 from realtime.media.hearing import Samples as Heard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model_server.protocol import TextItem
-from realtime.held import HeldUnits
+from realtime.dialogue.held import HeldUnits
 from realtime.media.units import CutUnit
 
 

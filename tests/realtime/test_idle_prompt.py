@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from realtime.floor import (
+from realtime.floor.floor import (
     Active,
     Effect,
     EndTurn,

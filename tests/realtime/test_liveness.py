@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.liveness import ESTABLISH_S, LOST_AFTER_S, PING_INTERVAL_S, Liveness
+from realtime.connection.liveness import ESTABLISH_S, LOST_AFTER_S, PING_INTERVAL_S, Liveness
 
 
 def connected() -> Liveness:

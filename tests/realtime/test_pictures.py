@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.frames import MAX_SHOWN_BYTES, MAX_SLICE_BYTES, MAX_STILL_BYTES, PictureKind, PictureSlice
+from realtime.connection.frames import MAX_SHOWN_BYTES, MAX_SLICE_BYTES, MAX_STILL_BYTES, PictureKind, PictureSlice
 from realtime.media.pictures import MAX_SIDE, JpegInfo, Picture, PictureAssembler, PictureError, read_jpeg_header
 from tests.realtime.images import jpeg_of
 

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from realtime.frames import AudioMessage
-from realtime.playout import Credit, Ended, Playout, PlayoutError, PlayoutOverflow
+from realtime.connection.frames import AudioMessage
+from realtime.output.playout import Credit, Ended, Playout, PlayoutError, PlayoutOverflow
 
 MS = 24
 

@@ -6,10 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from realtime.frames import AudioMessage
-from realtime.heard import EXTRAPOLATION_MS
-from realtime.playout import MAX_LEAD_MS, Playout
-from realtime.utterance import MAX_BUFFERED_SAMPLES
+from realtime.connection.frames import AudioMessage
+from realtime.output.heard import EXTRAPOLATION_MS
+from realtime.output.playout import MAX_LEAD_MS, Playout
+from realtime.output.utterance import MAX_BUFFERED_SAMPLES
 
 MS = 24
 

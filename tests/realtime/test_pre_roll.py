@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from realtime.held import HeldUnits
+from realtime.dialogue.held import HeldUnits
 from realtime.media.decoder import Samples
 from realtime.media.hearing import Edge, Hearing, UnitClosed
 from realtime.media.receive import AudioPacket, AudioReceiver

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.frames import AudioMessage
+from realtime.connection.frames import AudioMessage
 from realtime.media.bands import bands
-from realtime.reference import Reference
+from realtime.output.reference import Reference
 
 HISS = np.random.default_rng(4).standard_normal(480)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from realtime.call_inputs import RecordingStopped
+from realtime.call.inputs import RecordingStopped
 from realtime.media.speech import create_detector
 from realtime.replay.__main__ import main
 from realtime.replay.log_file import MAGIC, LogError, LogTruncated, LogWriter, encode_record, read_log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_server.protocol import WordMark
-from realtime.restart import LONGEST_BACK_MS, WordStarts
+from realtime.output.restart import LONGEST_BACK_MS, WordStarts
 
 MARKS = [WordMark(0, 5, 0, 300), WordMark(6, 10, 350, 700), WordMark(11, 30, 700, 2_400)]
 

@@ -15,8 +15,8 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 from av.packet import Packet
 
-from realtime.frames import AudioMessage
-from realtime.return_track import FADE_FRAMES, FRAME_TICKS, TIME_BASE, ReturnTrack, SpeechEncoder
+from realtime.connection.frames import AudioMessage
+from realtime.output.return_track import FADE_FRAMES, FRAME_TICKS, TIME_BASE, ReturnTrack, SpeechEncoder
 
 
 class Clock:

@@ -8,7 +8,7 @@ import aiortc.rtcsctptransport as aiortc_sctp
 import pytest
 from aiortc import RTCPeerConnection
 
-from realtime.sctp import RTO_MIN_S, WINDOW_FLOOR, SpeechSctpTransport, prepare_timers, raise_window
+from realtime.connection.sctp import RTO_MIN_S, WINDOW_FLOOR, SpeechSctpTransport, prepare_timers, raise_window
 
 
 async def test_the_window_has_a_floor_and_grows_above_it():

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from model_server.protocol import MAX_TEXT_CHARS, Capabilities, SessionConfig
+from realtime.call.session_settings import session_config, voice_facts
 from realtime.events import EventError, SessionSettings
-from realtime.session_settings import session_config, voice_facts
 
 NETWORK = Capabilities(
     engine="e",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtime.floor.stop_words import PRE_ROLL_SAMPLES, StopWords
 from realtime.media.decoder import Samples
-from realtime.stop_words import PRE_ROLL_SAMPLES, StopWords
 
 
 class Scripted:

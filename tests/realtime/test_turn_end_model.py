@@ -8,9 +8,9 @@ import threading
 import numpy as np
 import pytest
 
-from realtime.floor import EndJudged, Floor, FloorRules, SpeechStarted, SpeechStopped, Tick
+from realtime.floor.floor import EndJudged, Floor, FloorRules, SpeechStarted, SpeechStopped, Tick
+from realtime.floor.turn_end_model import HEARD_S, TurnEndJudge, odds_of
 from realtime.media.decoder import Samples
-from realtime.turn_end_model import HEARD_S, TurnEndJudge, odds_of
 
 FRAME = np.full(320, 7, np.int16)
 

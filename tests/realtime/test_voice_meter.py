@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.interruption import Sign, Sounding
+from realtime.floor.interruption import Sign, Sounding
 from realtime.media.bands import bands
 from realtime.media.decoder import Samples
 from realtime.media.speech import level_db
@@ -98,7 +98,7 @@ def test_the_echo_of_what_is_played_is_no_voice() -> None:
     """The assistant's own words, 100 ms late and 10 dB softer: next to nothing is left of them."""
     loud = np.concatenate([sentence("what colour do you see"), np.zeros(4_000, np.int16)] * 4)
     late = np.concatenate((np.zeros(1_600), 0.3 * loud))[: len(loud)].astype(np.int16) + noise(len(loud) / 16_000, 5.0)
-    plain, levels = VoiceMeter(), []
+    plain, levels, own = VoiceMeter(), [], []
     meter = VoiceMeter()
     for start in range(0, len(loud) - FRAME + 1, FRAME):
         played = bands(loud[start : start + FRAME].astype(np.float32) / np.float32(32768))
@@ -107,7 +107,22 @@ def test_the_echo_of_what_is_played_is_no_voice() -> None:
         assert mine is not None
         assert without is not None
         levels.append(without.level_db - mine.level_db)
+        own.append(mine.own_db)
+        assert mine.maybe_echo
+        assert not without.maybe_echo
     assert min(levels[120:]) > 8
+    assert max(own[120:]) < -6
+
+
+def test_a_voice_tells_for_how_long_it_has_been_gone() -> None:
+    meter, gaps = VoiceMeter(), []
+    line = np.concatenate((tone(0.4, 200.0), noise(0.5, 5.0)))
+    for start in range(0, len(line) - FRAME + 1, FRAME):
+        found = meter.feed(line[start : start + FRAME], True)
+        assert found is not None
+        gaps.append(found.gap_ms)
+    assert gaps[10] == 0
+    assert gaps[-1] >= 300
 
 
 def test_digital_silence_that_is_called_a_voice_has_no_level() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import FilePayload, Page, expect
 
+from realtime.connection.frames import PictureKind, decode_picture_slice
 from realtime.events import CLIENT_EVENT_TYPES, EXTENSIONS, decode_client_event
-from realtime.frames import PictureKind, decode_picture_slice
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

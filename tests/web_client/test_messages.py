@@ -8,7 +8,7 @@ import random
 import pytest
 from playwright.async_api import Error, Page
 
-from realtime.frames import MAX_SLICE_BYTES, AudioMessage, PictureKind, decode_picture_slice, encode_audio
+from realtime.connection.frames import MAX_SLICE_BYTES, AudioMessage, PictureKind, decode_picture_slice, encode_audio
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

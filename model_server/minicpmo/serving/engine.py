@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Barrier
@@ -16,6 +17,7 @@ from model_server.engine import Engine, EngineFailed, EngineSession, EngineUnusa
 from model_server.minicpmo.errors import ModelError
 from model_server.minicpmo.loading.budget import CACHED_POSITIONS
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.scheduling.measuring import measured, most_calls
 from model_server.minicpmo.serving.device_thread import DeviceThread
 from model_server.minicpmo.serving.engine_session import MiniCPMOSession, Surroundings
 from model_server.minicpmo.serving.session_settings import SessionSettings
@@ -38,6 +40,11 @@ PREPARING_THREADS = 2
 """Pictures, mel and tokens are made ready beside the network."""
 
 
+def in_time(model: MiniCPMO) -> int:
+    """Calls that the device keeps up with, from what their work takes on it."""
+    return most_calls(measured(model), MOST_SLOTS)
+
+
 class _GivenUp(Exception):
     """The engine was closed while it started."""
 
@@ -54,7 +61,8 @@ class _Loaded:
 class MiniCPMOEngine(Engine):
     """Serves `choice`. Nothing is loaded before `start`; `load` does it.
 
-    The end of a reply waits at most `transcript_wait_s` for the transcript of the turn before it.
+    The end of a reply waits at most `transcript_wait_s` for the transcript of the turn before it. `keeps_up`: how many
+    calls the device has the time for.
     """
 
     def __init__(
@@ -64,10 +72,12 @@ class MiniCPMOEngine(Engine):
         max_sessions: int = MOST_SLOTS,
         load: Load = start,
         transcript_wait_s: float = END_WAIT_S,
+        keeps_up: Callable[[MiniCPMO], int] = in_time,
     ) -> None:
         self._choice = choice
         self._load_model = load
         self._transcript_wait_s = transcript_wait_s
+        self._keeps_up = keeps_up
         self._most = max_sessions
         self._device = DeviceThread(is_fatal)
         self._preparing = _ready_pool(PREPARING_THREADS)
@@ -101,6 +111,9 @@ class MiniCPMOEngine(Engine):
     @property
     def spare(self) -> bool:
         return not self._device.waiting
+
+    def statistics(self) -> Mapping[str, float]:
+        return {**self._device.batcher.counts, "busy_seconds": self._device.busy_s}
 
     @property
     def waits_for(self) -> str:
@@ -142,7 +155,16 @@ class MiniCPMOEngine(Engine):
     def _load(self) -> _Loaded:
         started = self._load_model(self._choice, self._note)
         model = started.model
-        return _Loaded(model, started.voices, Openings(model), slots(model), model.tokenizer.special_strings)
+        return _Loaded(model, started.voices, Openings(model), self._places(model), model.tokenizer.special_strings)
+
+    def _places(self, model: MiniCPMO) -> int:
+        """Calls that fit into the memory and into the time, at least one."""
+        self._note("measuring")
+        in_memory, in_time = slots(model), self._keeps_up(model)
+        limit = "memory" if in_memory <= in_time else "time"
+        places = max(1, min(in_memory, in_time))
+        _log.info("engine_places", places=places, in_memory=in_memory, in_time=in_time, limit=limit)
+        return places
 
     def _note(self, busy: str) -> None:
         if self._closed:

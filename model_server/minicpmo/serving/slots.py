@@ -9,6 +9,7 @@ import torch
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.loading import devices
 from model_server.minicpmo.loading.budget import CACHED_POSITIONS, cache_bytes
+from model_server.minicpmo.memory.silent_pictures import Thinning
 from model_server.minicpmo.model import MiniCPMO
 
 SPARE = 0.1
@@ -36,7 +37,7 @@ def fitting(needed: Mapping[torch.device, int], free: Mapping[torch.device, int]
 
 
 def session_bytes(config: ModelConfig, dtype: torch.dtype, layer_places: list[torch.device]) -> dict[torch.device, int]:
-    """Bytes of one session with a full context on every device; encoder and speech stand on the last one."""
+    """Bytes of one session with a full context on every device; all but the context stands on the last one."""
     layer = cache_bytes(config.language, dtype, min(CACHED_POSITIONS, config.language.max_positions))
     needed = dict.fromkeys(layer_places, 0)
     for device in layer_places:
@@ -44,5 +45,6 @@ def session_bytes(config: ModelConfig, dtype: torch.dtype, layer_places: list[to
     audio, speech = config.audio, config.speech
     hearing = 2 * audio.num_layers * audio.hidden_size * HEARING_POSITIONS
     speaking = 2 * speech.num_layers * speech.hidden_size * (speech.audio_start + SPEECH_FRAMES)
-    needed[layer_places[-1]] += (hearing + speaking) * dtype.itemsize
+    seeing = Thinning().most * config.resampler.num_queries * config.language.hidden_size
+    needed[layer_places[-1]] += (hearing + speaking + seeing) * dtype.itemsize
     return needed

@@ -157,7 +157,8 @@ class Talk:
             self._place = Place(prompt)
         else:
             own = (*self._place.own_writes, self._session.items)
-            self._session.prefill("system", prompt.content())
+            # Unlike what is said, a persona holds for as long as the call lasts.
+            self._session.write(self._session.prepare("system", prompt.content()), stays=True)
             self._move(prompt=prompt, own_writes=own)
 
     @property

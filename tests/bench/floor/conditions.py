@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from realtime.end_of_turn import Eagerness
+from realtime.floor.end_of_turn import Eagerness
 from tests.bench.floor.voices import Contour, Split
 
 SCENARIOS = ("pauses", "overlap", "alone")

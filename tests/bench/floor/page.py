@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model_server.protocol import SPEECH_RATE
+from realtime.connection.frames import AudioMessage
 from realtime.events import PlaybackAck
-from realtime.frames import AudioMessage
 from tests.bench.floor.voices import Sound
 
 STEP_S = 0.01

@@ -15,17 +15,17 @@ import numpy as np
 
 from model_server.protocol import Capabilities, Reply
 from realtime import events
-from realtime.dialogue import Dialogue
+from realtime.connection.frames import AudioMessage
+from realtime.dialogue.dialogue import Dialogue
 from realtime.events import PlaybackAck, ServerEvent
-from realtime.floor import FloorRules, FloorState
-from realtime.frames import AudioMessage
-from realtime.interruption import Sign, Sounding
+from realtime.floor.floor import FloorRules, FloorState
+from realtime.floor.interruption import Sign, Sounding
 from realtime.media.hearing import Edge, Hearing, HearingEvent, Stirred, UnitClosed
 from realtime.media.receive import AudioPacket, AudioReceiver
 from realtime.media.speech import SpeechDetector
-from realtime.playout import Playout
+from realtime.output.playout import Playout
+from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
-from realtime.speaking import Speaking
 from tests.bench.floor.conditions import Condition
 from tests.bench.floor.links import Links
 from tests.bench.floor.microphone import Microphone, codec

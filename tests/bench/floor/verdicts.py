@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from realtime.floor_hold import REPAIR_HEARD_MS
+from realtime.floor.hold import REPAIR_HEARD_MS
 from tests.bench.floor.page import STEP_S
 from tests.bench.floor.simulation import Moment, Simulation
 

@@ -332,7 +332,7 @@ def test_speech_that_falls_silent_ends(model: MiniCPMO) -> None:
         def forward(self, mel: Tensor) -> Tensor:
             return torch.zeros(256 * mel.shape[-1])
 
-    silent = replace(model, vocos=Silent())  # type: ignore[type-var]
+    silent = replace(model, vocos=Silent())  # type: ignore[arg-type]
     heard = hear(silent, DEFAULT, "it is" + END, choose=Ends(model))
     assert 1.2 <= len(heard.samples) / 24000 <= 1.2 + 2 * 25 / 46.875
 

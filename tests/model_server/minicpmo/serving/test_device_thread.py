@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
@@ -41,8 +42,8 @@ async def test_what_is_due_first_runs_first(device: DeviceThread) -> None:
     gate, order = threading.Event(), list[int]()
     first = await held(device, gate)
     rest = [
-        asyncio.create_task(device.run(lambda n=n: order.append(n), due))
-        for n, due in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 1.0))
+        asyncio.create_task(device.run(partial(order.append, number), due))
+        for number, due in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 1.0))
     ]
     await asyncio.sleep(0)
     assert device.waiting == 4

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import structlog
 from msgspec import structs
 
 from model_server.app import AppSettings, create_app
@@ -25,6 +26,8 @@ from model_server.engine import (
     SpeechChunk,
     TextChunk,
 )
+from model_server.minicpmo.memory.eviction import ContextLimits, keep
+from model_server.minicpmo.memory.parts import Kind
 from model_server.minicpmo.serving.engine import MiniCPMOEngine
 from model_server.minicpmo.serving.engine_session import MiniCPMOSession
 from model_server.minicpmo.serving.starting import ModelChoice
@@ -60,17 +63,33 @@ async def write(session: EngineSession, number: int) -> None:
 
 
 async def test_the_start_says_what_it_is_busy_with_and_then_how_many_fit() -> None:
-    engine = MiniCPMOEngine(CHOICE, max_sessions=64)
+    engine = MiniCPMOEngine(CHOICE, max_sessions=64, keeps_up=lambda model: 5)
     said: list[str] = []
     note = engine._note
-    engine._note = lambda busy: (said.append(busy), note(busy))[1]  # type: ignore[method-assign]
+    engine._note = lambda busy: (said.append(busy), note(busy))[1]  # type: ignore[method-assign, func-returns-value]
     assert (engine.max_sessions, engine.waits_for) == (64, "")
     await engine.start()
     assert said[0].startswith("looking for ")
     assert any(line.startswith("loading language, ") for line in said)
-    assert said[-1] == "warming up"
+    assert said[-2:] == ["warming up", "measuring"]
     assert engine.waits_for == ""
-    assert engine.max_sessions == 64
+    assert engine.max_sessions == 5
+    await engine.aclose()
+
+
+@pytest.mark.parametrize(
+    ("in_memory", "in_time", "places", "limit"), [(3, 9, 3, "memory"), (9, 3, 3, "time"), (4, 0, 1, "time")]
+)
+async def test_memory_or_time_decides_how_many_calls_are_taken(
+    monkeypatch: pytest.MonkeyPatch, in_memory: int, in_time: int, places: int, limit: str
+) -> None:
+    monkeypatch.setattr("model_server.minicpmo.serving.engine.slots", lambda model: in_memory)
+    engine = tiny_engine(in_time)
+    with structlog.testing.capture_logs() as logs:
+        await engine.start()
+    assert engine.max_sessions == places
+    said = [line for line in logs if line["event"] == "engine_places"]
+    assert [(line["places"], line["limit"]) for line in said] == [(places, limit)]
     await engine.aclose()
 
 
@@ -83,6 +102,17 @@ async def test_readyz_hands_on_what_the_start_is_busy_with() -> None:
     assert answer.status_code == 503
     assert answer.json()["waits_for"] == ["the engine minicpmo to start: loading vision, 3 of 9 tensors"]
     await engine.aclose()
+
+
+async def test_metrics_tell_how_many_rows_share_a_pass(engine: MiniCPMOEngine) -> None:
+    app = create_app(engine, AppSettings(token=""))
+    await reply(await engine.open_session("a", CONFIG), GenerateOptions(say="hello"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        lines = dict(line.rsplit(" ", 1) for line in (await http.get("/metrics")).text.splitlines() if line[0] != "#")
+    for count in ("passes", "steps"):
+        shown = float(lines[f'model_server_{count}_total{{kind="LanguageStep"}}'])
+        assert shown == engine.statistics()[f"LanguageStep.{count}"] > 0
+    assert 0 < float(lines["model_server_busy_seconds_total"]) <= engine.statistics()["busy_seconds"]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +200,25 @@ async def test_settings_in_the_middle_are_told_with_the_next_item_and_again_afte
         assert session.kv_length - length - told <= plain
         assert session.evicted_items == 0
         await session.rollback(before)
+
+
+async def test_a_persona_of_the_middle_of_a_call_is_never_evicted(engine: MiniCPMOEngine) -> None:
+    session = await engine.open_session("a", SILENT)
+    await write(session, 0)
+    await reply(session)
+    await session.update(structs.replace(SILENT, instructions="You are a pirate."))
+    await session.streaming_prefill(TextItem(text="hello"))
+    assert isinstance(session, MiniCPMOSession)
+    assert session._talk is not None
+    memory = session._talk._session._memory
+    told = [part for part in memory.parts if part.kind is Kind.HEAD]
+    assert len(told) == 2
+    length = memory.cache.length
+    tight = ContextLimits(most=length, high=length - 1, low=1, reply=1)
+    kept = keep(memory.parts, tight, 1, 1, memory.second + 3600, length)
+    stays = [part for part, is_kept in zip(memory.parts, kept, strict=True) if is_kept]
+    assert not all(kept)
+    assert all(part in stays for part in told)
 
 
 async def test_a_bad_setting_changes_nothing(engine: MiniCPMOEngine) -> None:

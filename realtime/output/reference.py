@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from model_server.protocol import SPEECH_RATE
-from realtime.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
+from realtime.connection.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
 from realtime.media.bands import BANDS, Bands, bands
 
 STEP_MS = 1000 * AUDIO_MESSAGE_SAMPLES // SPEECH_RATE

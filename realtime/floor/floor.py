@@ -3,7 +3,7 @@
 `Floor.handle(event, now)` takes what happened and returns what to do, in order; `Floor.deadline` says when to call it
 again with `Tick`. It knows no clock, socket, sample or model, so a whole conversation replays from its events. Times
 are seconds of one monotonic clock, positions samples of the call's 16 kHz audio, `*_ms` milliseconds. The person's
-turn is in `floor_turn`, the reply in `floor_replies`, a voice over the reply in `floor_hold`.
+turn is in `turn`, the reply in `replies`, a voice over the reply in `hold`.
 
     IDLE ──speech──▶ PERSON ──silence──▶ THINKING ──first sound──▶ SPEAKING ──all heard──▶ IDLE
                        ▲  ▲                  │ person goes on          │ person makes a sound
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from realtime.floor_events import (
+from realtime.floor.events import (
     Active,
     Adopt,
     Cancel,
@@ -50,9 +50,9 @@ from realtime.floor_events import (
     Tick,
     Voice,
 )
-from realtime.floor_hold import Holding
-from realtime.floor_rules import FloorRules, FloorState
-from realtime.interruption import Sign, Sounding
+from realtime.floor.hold import Holding
+from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.rules import FloorRules, FloorState
 
 __all__ = [
     "Active",
@@ -183,7 +183,7 @@ class Floor(Holding):
             case FloorState.PERSON:
                 return effects + self._after_reply("push to talk", now)
             case FloorState.HOLDING:
-                return self._resume("push to talk")
+                return self._resume("push to talk", now)
             case _:
                 return effects
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from realtime.habit import Habit
+from realtime.floor.habit import Habit
 
 Eagerness = Literal["low", "medium", "high", "auto", "fixed"]
 """As in OpenAI's `semantic_vad`; `fixed` is its `server_vad`: the silence that is set, whatever the person does."""

@@ -14,21 +14,22 @@ import structlog
 
 from model_server import protocol
 from model_server.protocol import Capabilities, GenerateOptions, PictureItem, TextItem
-from realtime import events, floor
+from realtime import events
+from realtime.dialogue.guess import Guesses, Taken
+from realtime.dialogue.turn_events import TurnEvents
+from realtime.dialogue.writing import Cutter, SessionPort, Writing
 from realtime.events import ServerEvent
-from realtime.floor import Effect, Floor, FloorEvent, FloorRules, FloorState
-from realtime.guess import Guesses, Taken
-from realtime.hands_free import HandsFree
-from realtime.interruption import Sign, Sounding
+from realtime.floor import floor
+from realtime.floor.floor import Effect, Floor, FloorEvent, FloorRules, FloorState
+from realtime.floor.hands_free import HandsFree
+from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.stop_words import StopWords
 from realtime.media.decoder import Samples
 from realtime.media.hearing import Edge, Surroundings
 from realtime.media.units import CutUnit
-from realtime.playout import PlayoutError
+from realtime.output.playout import PlayoutError
+from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
-from realtime.speaking import Speaking
-from realtime.stop_words import StopWords
-from realtime.turn_events import TurnEvents
-from realtime.writing import Cutter, SessionPort, Writing
 
 log = structlog.get_logger(__name__)
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from model_server.protocol import Done, Speech, Text
 from realtime import events
-from realtime.conversation import ResponseEvents
+from realtime.connection.frames import AudioMessage
+from realtime.dialogue.response_events import ResponseEvents
 from realtime.events import ServerEvent
-from realtime.frames import AudioMessage
 from realtime.media.bands import Bands
-from realtime.playout import Credit, Ended, Playout
-from realtime.reference import Reference
-from realtime.restart import WordStarts
+from realtime.output.playout import Credit, Ended, Playout
+from realtime.output.reference import Reference
+from realtime.output.restart import WordStarts
 
 QUESTION_MARKS = ("?", "？", "؟")
 

@@ -10,18 +10,18 @@ from aiortc import RTCIceServer
 
 from model_server import protocol
 from model_server.protocol import SessionConfig
-from realtime.call import Call, CallParts
-from realtime.call_outside import CallFacts
-from realtime.floor import FloorRules
+from realtime.call.call import Call, CallParts
+from realtime.call.outside import CallFacts
+from realtime.connection.peer import prepare_connections
+from realtime.floor.floor import FloorRules
+from realtime.floor.turn_end_model import TurnEndModel
 from realtime.media.speech import DetectorName, DetectorPool, SpeechDetector, create_detector
-from realtime.peer import prepare_connections
 from realtime.replay.recorder import Recorder
 from realtime.replay.recording import Recording
 from realtime.service.metrics import Metrics
 from realtime.service.settings import Settings
 from realtime.service.upstream import ModelServer
 from realtime.session.model_session import ModelSession, SessionRefused, SessionState
-from realtime.turn_end_model import TurnEndModel
 from realtime.web.refusals import CallRefused, ServerFull
 
 READY_TIMEOUT_S = 10.0

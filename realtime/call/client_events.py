@@ -9,9 +9,9 @@ from typing import Protocol
 
 from model_server.protocol import MAX_TEXT_CHARS, PictureItem, TextItem
 from realtime import events
-from realtime.dialogue import Dialogue
+from realtime.connection.frames import MAX_SHOWN_BYTES
+from realtime.dialogue.dialogue import Dialogue
 from realtime.events import EventError
-from realtime.frames import MAX_SHOWN_BYTES
 from realtime.media.pictures import PictureError, read_jpeg_header
 
 IMAGE_PREFIX = "data:image/jpeg;base64,"

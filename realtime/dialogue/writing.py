@@ -13,7 +13,7 @@ from typing import Protocol
 
 from model_server import protocol
 from model_server.protocol import GenerateOptions, PictureItem, TextItem, Unit
-from realtime.held import HeldUnits, Waiting
+from realtime.dialogue.held import HeldUnits, Waiting
 from realtime.media.units import CutUnit
 
 MAX_TYPED_ITEMS = 16

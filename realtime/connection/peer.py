@@ -16,9 +16,9 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnec
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
-from realtime.channels import AUDIO, CAMERA, EVENTS, LABELS
+from realtime.connection.channels import AUDIO, CAMERA, EVENTS, LABELS
+from realtime.connection.sctp import prepare_timers, raise_window
 from realtime.media.video import AudioTap, KeyFrameTap
-from realtime.sctp import prepare_timers, raise_window
 from realtime.web.offers import OfferRejected
 
 log = structlog.get_logger(__name__)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from model_server.protocol import SPEECH_RATE
-from realtime.frames import AudioMessage
-from realtime.heard import SAMPLES_PER_MS, AckedPosition, TrackPosition
-from realtime.utterance import PlayoutError, PlayoutOverflow, Utterance
+from realtime.connection.frames import AudioMessage
+from realtime.output.heard import SAMPLES_PER_MS, AckedPosition, TrackPosition
+from realtime.output.utterance import PlayoutError, PlayoutOverflow, Utterance
 
 __all__ = ["Credit", "Ended", "Playout", "PlayoutError", "PlayoutOverflow", "PlayoutStats", "Polled"]
 

@@ -14,8 +14,15 @@ from enum import Enum
 LOUD_DB = 0.0
 """Against the person's usual level: who is as loud as usual wants the floor, at once."""
 
-SOFT_DB = -6.0
-"""Against the person's usual level: a short sound that is softer is no word for the assistant."""
+SOFT_DB = -8.0
+"""Against the person's usual level: a short sound that is softer is no word for the assistant. A browser's gain control
+and noise suppression take 6 to 8 dB off a word that stands alone."""
+
+SOFT_ECHO_DB = -6.0
+"""The same where the assistant's echo is heard, or may be: what is left of it comes as near as that."""
+
+UNLIKELY_DB = -6.0
+"""Against the person's usual level: a first sign that hardly sounds like a voice is at least so loud."""
 
 FAR_DB = -9.0
 """Against the person's usual level: softer than this is somebody or something else."""
@@ -28,6 +35,12 @@ HISS_FAR_DB = -18.0
 
 LIKELY = 0.4
 """With this probability of a voice a first sign may be as soft as the person ever is."""
+
+LEFT_DB = -6.0
+"""Where the person's level is unknown: a sound that taking the echo off makes so much softer was nothing else."""
+
+MOST_LEFT_DB = -3.2
+"""No experience makes more of a sound than that (half of it) echo."""
 
 LASTING_MS = 1_300.0
 """A voice that lasts so long is more than a backchannel; the assistant is silent while that is open."""
@@ -58,12 +71,17 @@ class Meaning(Enum):
 class Sounding:
     """What the voice that is heard sounded like in the last 1.5 s: its level, and how bright it is (dB).
 
-    `two_beats`: it falls and rises again, like "mm-hm".
+    `two_beats`: it falls and rises again, like "mm-hm". `maybe_echo`: the assistant sounded just now, and has an echo,
+    or not sounded for long enough yet to know of one. `own_db`: what taking the echo off left of the level. `gap_ms`:
+    for how long it has been as good as silent.
     """
 
     level_db: float
     bright_db: float
     two_beats: bool = False
+    maybe_echo: bool = False
+    own_db: float = 0.0
+    gap_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +129,12 @@ class UsualLevel:
 
     def __init__(self) -> None:
         self.db: float | None = None
+        self._left_db = LEFT_DB
+
+    def was_echo(self, sounding: Sounding) -> None:
+        """Such a sound died out when the assistant fell silent: what leaves no more of itself is echo from now on."""
+        if sounding.own_db < MOST_LEFT_DB:
+            self._left_db = max(self._left_db, min(sounding.own_db + 2.0, MOST_LEFT_DB))
 
     def learn(self, sounding: Sounding) -> None:
         """The person spoke, with the floor."""
@@ -122,7 +146,7 @@ class UsualLevel:
             return False
         above = sign.level_db - self.db
         likely = sign.probability >= LIKELY and above >= FAR_DB
-        return likely or above >= (HISS_FAR_DB if sign.hiss else SOFT_DB)
+        return likely or above >= (HISS_FAR_DB if sign.hiss else UNLIKELY_DB)
 
     def meaning(self, sounding: Sounding | None, *, lasted_ms: float = 0.0, over: bool = False) -> Meaning:
         """What such a sound over the assistant means that has `lasted_ms` and goes on, or is `over`.
@@ -132,10 +156,11 @@ class UsualLevel:
         if sounding is None:
             return Meaning.WANTS_FLOOR
         above = 0.0 if self.db is None else sounding.level_db - self.db
-        if above < FAR_DB:
+        if above < FAR_DB or (self.db is None and sounding.own_db < self._left_db):
             return Meaning.NOT_THE_PERSON
         voice = sounding.bright_db < BRIGHT_DB
         if lasted_ms >= LASTING_MS:
             return Meaning.WANTS_FLOOR if voice else Meaning.NOT_THE_PERSON
-        word = over and above >= SOFT_DB and not sounding.two_beats
+        softest = SOFT_ECHO_DB if sounding.maybe_echo else SOFT_DB
+        word = over and above >= softest and not sounding.two_beats
         return Meaning.WANTS_FLOOR if voice and (above >= LOUD_DB or word) else Meaning.UNCLEAR

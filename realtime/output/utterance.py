@@ -6,8 +6,8 @@ Positions and lengths are samples at 24 kHz, times seconds of one monotonic cloc
 from __future__ import annotations
 
 from model_server.protocol import SPEECH_RATE
-from realtime.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
-from realtime.heard import AckedPosition, TrackPosition
+from realtime.connection.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
+from realtime.output.heard import AckedPosition, TrackPosition
 
 TRAILERS = 3
 TRAILER_S = 0.04

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realtime.floor_events import (
+from realtime.floor.events import (
     Cancel,
     Clear,
     Effect,
@@ -17,14 +17,23 @@ from realtime.floor_events import (
     SpeechStarted,
     SpeechStopped,
 )
-from realtime.floor_replies import LogTransition, Replies
-from realtime.floor_rules import FloorRules, FloorState
-from realtime.floor_turn import REPAIR_MS
-from realtime.interruption import EarlyHolds, Meaning, Sign
+from realtime.floor.interruption import LASTING_MS, EarlyHolds, Meaning, Sign
+from realtime.floor.replies import LogTransition, Replies
+from realtime.floor.rules import FloorRules, FloorState
+from realtime.floor.turn import REPAIR_MS
 
 WEIGH_AGAIN_MS = 100.0
 """A sound that stays unclear is weighed again so often."""
 
+
+ECHO_MS = (200.0, 450.0)
+"""Bounds of what is taken for an echo's delay, after which it begins, and dies out, when the assistant does."""
+
+TAIL_MS = 200.0
+"""For so long the room and the page's way of falling silent keep an echo alive besides."""
+
+LEARNING_S, LONGEST_LEARNING_S = 1.5, 3.0
+"""After each hold for an echo nothing that may be one holds for so long more: only sound that goes on teaches it."""
 
 REPAIR_HEARD_MS = 400.0
 """A reply of which the person heard no more than this before they went on can be taken back."""
@@ -39,6 +48,12 @@ class Holding(Replies):
         """The voice to which the assistant yields, where it may be the rest of the turn that is being answered."""
         self._sounds_since = 0.0
         """When the reply's first sound went out."""
+        self._sounding_since = 0.0
+        """When it went out, or the reply went on after a hold."""
+        self._silent_since = 0.0
+        """When the assistant fell silent for the voice that is weighed."""
+        self._learning_s, self._learns_until = 0.0, 0.0
+        """For how long, and until when, the echo is being learned."""
         self._early = EarlyHolds()
         self._no_stop_word = False
         """The keyword spotter knows that the sound which is held for wants nothing."""
@@ -46,7 +61,7 @@ class Holding(Replies):
     def _first_sound(self, response_id: str, now: float) -> list[Effect]:
         if self.state != FloorState.THINKING or not self._is_current(response_id):
             return []
-        self._sounds_since = now
+        self._sounds_since = self._sounding_since = now
         if self._turn.voice is not None and self._turn.is_the_person:
             # A native engine may begin while the person speaks: the same rule as for a person who speaks over it.
             return self._hold(self._turn.voice, now)
@@ -57,11 +72,14 @@ class Holding(Replies):
         """Hold for every voice that may be the person's."""
         if self._turn.voice is None or not self._turn.is_the_person:
             return []
+        if self._turn.may_be_echo and now < self._learns_until:
+            return []
         return self._hold(self._turn.freshen(now), now)
 
     def _hold(self, event: SpeechStarted, now: float) -> list[Effect]:
         assert self._reply is not None
         self._go(FloorState.HOLDING, "sound over the assistant")
+        self._silent_since = now
         self._due = self._weighed_at(event, now)
         return [Pause(self._reply)]
 
@@ -90,13 +108,16 @@ class Holding(Replies):
         if self._turn.voice is not None:
             return self._weigh(self._turn.voice, now)
         self._early.was_nothing(now)
-        return self._resume("nothing came of it")
+        return self._resume("nothing came of it", now)
 
     def _weighed_at(self, event: SpeechStarted, now: float) -> float:
         return max(now, event.at + self.rules.interrupt_ms / 1000)
 
     def _weigh(self, voice: SpeechStarted, now: float) -> list[Effect]:
         """The sound over the assistant has lasted: yield, wait for more of it, or go on."""
+        if self._may_die_out(voice, now):
+            self._due = now + WEIGH_AGAIN_MS / 1000
+            return []
         match self._turn.usual.meaning(self._turn.sounding, lasted_ms=_ms(now - voice.at)):
             case Meaning.WANTS_FLOOR:
                 return self._yield("person speaks over the assistant", now, voice)
@@ -107,20 +128,37 @@ class Holding(Replies):
                 self._due = now + WEIGH_AGAIN_MS / 1000
                 return []
             case Meaning.NOT_THE_PERSON:
-                return self._resume("not the person")
+                return self._resume("not the person", now)
 
     def _short_sound(self, began: SpeechStarted, ended: SpeechStopped, now: float) -> list[Effect]:
         """The sound is over already: a word that wants the floor is as short as one that does not."""
+        if self._turn.sounding and self._turn.may_be_echo and ended.at <= self._echo_over_at(began):
+            self._turn.usual.was_echo(self._turn.sounding)
+            self._learning_s = min(self._learning_s + LEARNING_S, LONGEST_LEARNING_S)
+            self._learns_until = now + self._learning_s
+            return self._resume("echo", now)
         lasted_ms = _ms(ended.at - began.at)
         meaning = self._turn.usual.meaning(self._turn.sounding, lasted_ms=lasted_ms, over=True)
         if self._no_stop_word or self._turn.sounding is None or meaning is not Meaning.WANTS_FLOOR:
-            return self._resume("short sound")
+            return self._resume("short sound", now)
         self._turn.quiet = ended
         return self._yield("short word", now, began)
 
-    def _resume(self, reason: str) -> list[Effect]:
+    def _echo_over_at(self, voice: SpeechStarted) -> float:
+        """When the voice is over, if it is the echo of what the assistant said before it fell silent."""
+        delay_ms = min(max(_ms(voice.at - self._sounding_since), ECHO_MS[0]), ECHO_MS[1])
+        return self._silent_since + (delay_ms + TAIL_MS) / 1000
+
+    def _may_die_out(self, voice: SpeechStarted, now: float) -> bool:
+        """Whether the voice may still turn out to be an echo, which dies out as the assistant is silent now."""
+        if not self._turn.may_be_echo or self._turn.sounding is None or _ms(now - voice.at) >= LASTING_MS:
+            return False
+        return now < self._echo_over_at(voice) or self._turn.sounding.gap_ms > 0
+
+    def _resume(self, reason: str, now: float) -> list[Effect]:
         assert self._reply is not None
         self._no_stop_word = False
+        self._sounding_since = now
         closed = self._turn.close()
         self._turn.quiet = None
         self._go(FloorState.SPEAKING, reason)

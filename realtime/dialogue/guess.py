@@ -6,8 +6,8 @@ from enum import Enum
 
 from model_server import protocol
 from model_server.protocol import GenerateOptions
+from realtime.dialogue.writing import SessionPort, Writing
 from realtime.service.metrics import Metrics
-from realtime.writing import SessionPort, Writing
 
 Buffered = protocol.Text | protocol.Speech | protocol.Done | protocol.Transcript | protocol.Prefilled
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realtime.floor_rules import FloorRules
-from realtime.interruption import Sign, Sounding
+from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.rules import FloorRules
 
 # --------------------------------------------------------------------------------------------------------------------
 # What happened

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model_server.protocol import HEARING_RATE
-from realtime.end_of_turn import EndOfTurn
-from realtime.floor_events import Effect, EndTurn, OpenTurn, SpeechStarted, SpeechStopped
-from realtime.floor_rules import FloorRules
-from realtime.interruption import Meaning, Sounding, UsualLevel
+from realtime.floor.end_of_turn import EndOfTurn
+from realtime.floor.events import Effect, EndTurn, OpenTurn, SpeechStarted, SpeechStopped
+from realtime.floor.interruption import Meaning, Sounding, UsualLevel
+from realtime.floor.rules import FloorRules
 
 FRESH_MS = 100.0
 """A voice is noticed within so long of its start."""
@@ -58,6 +58,11 @@ class PersonsTurn:
         """Whether the voice that is heard may be the person's, as far as it is known."""
         return self.usual.meaning(self.sounding) is not Meaning.NOT_THE_PERSON
 
+    @property
+    def may_be_echo(self) -> bool:
+        """Whether the voice may be the assistant's own: nothing is known of the person's, nor of an echo."""
+        return self.usual.db is None and self.sounding is not None and self.sounding.maybe_echo
+
     def voice_started(self, event: SpeechStarted) -> None:
         """A voice is heard."""
         self.voice, self.quiet, self.sounding = event, None, event.sounding
@@ -76,7 +81,7 @@ class PersonsTurn:
 
     def learn_level(self) -> None:
         """The person spoke, with the floor: so loud they usually are."""
-        if self.sounding is not None:
+        if self.sounding is not None and not self.sounding.maybe_echo:
             self.usual.learn(self.sounding)
 
     def freshen(self, now: float) -> SpeechStarted:

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from model_server import protocol
 from model_server.protocol import Capabilities, Limits, SessionConfig
-from realtime.floor import FloorRules, FloorState
-from realtime.frames import AudioMessage
+from realtime.connection.frames import AudioMessage
+from realtime.dialogue.writing import SessionPort
+from realtime.floor.floor import FloorRules, FloorState
 from realtime.media.decoder import Samples
 from realtime.session.reports import SessionError
-from realtime.writing import SessionPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class Outside(Protocol):
         ...
 
     def fetch_still(self) -> None:
-        """A picture of the video track is wanted: `call_inputs.Still`."""
+        """A picture of the video track is wanted: `inputs.Still`."""
 
     def judge_end(self, position: int, heard: Sequence[Samples], silence_ms: float) -> None:
-        """Whether the turn is over whose voice ended at `position` may be told: `call_inputs.EndJudged`."""
+        """Whether the turn is over whose voice ended at `position` may be told: `inputs.EndJudged`."""
 
     def end(self, reason: str) -> None:
         """The call is over."""

@@ -12,17 +12,20 @@ import structlog
 
 from model_server import protocol
 from model_server.protocol import SessionConfig
-from realtime import call_inputs, events
-from realtime.call_inputs import Input
-from realtime.call_outside import CallFacts, Ids, Outside, StallGuard
-from realtime.channels import CAMERA, EVENTS, LABELS
-from realtime.client_events import ClientEvents
-from realtime.dialogue import Dialogue
+from realtime import events
+from realtime.call import inputs
+from realtime.call.client_events import ClientEvents
+from realtime.call.inputs import Input
+from realtime.call.outside import CallFacts, Ids, Outside, StallGuard
+from realtime.call.session_settings import session_config, voice_facts
+from realtime.call.turn_detection import TurnFinding, turn_finding
+from realtime.connection.channels import CAMERA, EVENTS, LABELS
+from realtime.connection.frames import AudioMessage, FrameError, PictureKind, decode_picture_slice, encode_audio
+from realtime.connection.liveness import Liveness
+from realtime.dialogue.dialogue import Dialogue
 from realtime.events import EventError, ServerEvent
-from realtime.floor import FloorState
-from realtime.frames import AudioMessage, FrameError, PictureKind, decode_picture_slice, encode_audio
-from realtime.interruption import Sign, Sounding
-from realtime.liveness import Liveness
+from realtime.floor.floor import FloorState
+from realtime.floor.interruption import Sign, Sounding
 from realtime.media.bands import Bands
 from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, Samples, Stirred, Surroundings, UnitClosed
 from realtime.media.line_check import LineCheck
@@ -31,13 +34,11 @@ from realtime.media.pictures import Picture, PictureAssembler, PictureError
 from realtime.media.receive import AudioPacket, AudioReceiver
 from realtime.media.speech import SpeechDetector
 from realtime.media.units import CutUnit
-from realtime.playout import Playout
+from realtime.output.playout import Playout
+from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
 from realtime.session.model_session import SessionState
 from realtime.session.reports import SessionError
-from realtime.session_settings import session_config, voice_facts
-from realtime.speaking import Speaking
-from realtime.turn_detection import TurnFinding, turn_finding
 
 log = structlog.get_logger(__name__)
 
@@ -119,47 +120,47 @@ class CallCore:
         """Take one input; what follows of it has gone to `Outside` when this returns."""
         self._now = now
         match what:
-            case call_inputs.Packet():
+            case inputs.Packet():
                 self._liveness.sign(now)
                 packet = AudioPacket(what.ssrc, what.sequence, what.timestamp, what.payload)
                 self._hear(self._hearing.packet(packet, now), now)
-            case call_inputs.Tick():
+            case inputs.Tick():
                 self._tick(now)
-            case call_inputs.ClientEvent():
+            case inputs.ClientEvent():
                 self._client_event(what.data, now)
-            case call_inputs.PictureMessage():
+            case inputs.PictureMessage():
                 self._picture_message(what.data, now)
-            case call_inputs.Replied(reply):
+            case inputs.Replied(reply):
                 self._dialogue.reply(reply, now)
-            case call_inputs.HandedBack(_, item):
+            case inputs.HandedBack(_, item):
                 if not isinstance(item, protocol.Append):
                     self._dialogue.returned(item)
-            case call_inputs.Still(jpeg):
+            case inputs.Still(jpeg):
                 self._metrics.pictures.inc()
                 self._hearing.still(jpeg)
-            case call_inputs.EndJudged(position, odds):
+            case inputs.EndJudged(position, odds):
                 self._dialogue.end_judged(position, odds, now)
-            case call_inputs.SessionChanged():
+            case inputs.SessionChanged():
                 self._session_changed(what)
-            case call_inputs.PicturesDropped(total):
+            case inputs.PicturesDropped(total):
                 self._dropped(total)
             case _:
                 self._connection_changed(what, now)
 
     def _connection_changed(self, what: Input, now: float) -> None:
         match what:
-            case call_inputs.Connected(video):
+            case inputs.Connected(video):
                 self._video = video
                 self._liveness.connected(now)
                 self._still_at = now if video else None
-            case call_inputs.ChannelOpened(label):
+            case inputs.ChannelOpened(label):
                 self._channel_opened(label, now)
-            case call_inputs.ChannelRefused(label):
+            case inputs.ChannelRefused(label):
                 known = ", ".join(LABELS)
                 self._refuse(EventError("unknown_channel", f"there is no channel {label[:40]!r}: use {known}"))
-            case call_inputs.VoiceBrought(name, clip):
+            case inputs.VoiceBrought(name, clip):
                 self._voices[name] = clip
-            case call_inputs.RecordingStopped():
+            case inputs.RecordingStopped():
                 self._recording = False
                 self._emit(events.SessionUpdated(session=self._session_facts()))
             case _:
@@ -292,7 +293,7 @@ class CallCore:
 
     # ---------------------------------------------------------------------------------------------- from the session
 
-    def _session_changed(self, what: call_inputs.SessionChanged) -> None:
+    def _session_changed(self, what: inputs.SessionChanged) -> None:
         self._limits = what.limits
         match SessionState(what.state):
             case SessionState.RECOVERING:

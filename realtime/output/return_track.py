@@ -18,7 +18,7 @@ from av import AudioFrame, CodecContext
 from av.packet import Packet
 
 from model_server.protocol import SPEECH_RATE
-from realtime.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
+from realtime.connection.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
 
 RTP_RATE = 48_000
 """Opus counts RTP time at 48 kHz whatever the signal's rate (RFC 7587, section 4.1)."""

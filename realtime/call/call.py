@@ -14,21 +14,21 @@ from aiortc import RTCIceServer
 from aiortc.rtp import RtpPacket
 
 from model_server import protocol
-from realtime import call_inputs
-from realtime.call_core import CallCore
-from realtime.call_inputs import Input
-from realtime.call_outside import CallFacts
-from realtime.channels import AUDIO
-from realtime.floor import FloorState
+from realtime.call import inputs
+from realtime.call.core import CallCore
+from realtime.call.inputs import Input
+from realtime.call.outside import CallFacts
+from realtime.connection.channels import AUDIO
+from realtime.connection.peer import Peer
+from realtime.floor.floor import FloorState
+from realtime.floor.turn_end_model import TurnEndJudge, TurnEndModel
 from realtime.media.decoder import Samples
 from realtime.media.speech import SpeechDetector
 from realtime.media.stills import StillError
-from realtime.peer import Peer
+from realtime.output.return_track import ReturnTrack
 from realtime.replay.recording import Recording
-from realtime.return_track import ReturnTrack
 from realtime.service.metrics import Metrics
 from realtime.session.model_session import ModelSession, SessionState
-from realtime.turn_end_model import TurnEndJudge, TurnEndModel
 
 log = structlog.get_logger(__name__)
 
@@ -145,11 +145,11 @@ class Call:
         dropped = self._session.stats.pictures_dropped
         if dropped != self._pictures_dropped:
             self._pictures_dropped = dropped
-            self._feed(call_inputs.PicturesDropped(dropped))
+            self._feed(inputs.PicturesDropped(dropped))
         if self._recording is not None and self._recording.stopped:
             log.warning("recording_stopped", call_id=self.call_id, reason=self._recording.stopped)
             self._recording = None
-            self._feed(call_inputs.RecordingStopped())
+            self._feed(inputs.RecordingStopped())
 
     def _arm(self) -> None:
         """Let the timer fire at the call's next deadline."""
@@ -166,36 +166,36 @@ class Call:
 
     def _on_time(self) -> None:
         self._timer = None
-        self._take(call_inputs.Tick())
+        self._take(inputs.Tick())
 
     # ---------------------------------------------------------------------------------------------- from the peer
 
     def on_audio(self, packet: RtpPacket) -> None:
         """One RTP packet of the microphone."""
-        self._take(call_inputs.Packet(packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload))
+        self._take(inputs.Packet(packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload))
 
     def on_event(self, data: str | bytes) -> None:
         """One message of the channel `oai-events`."""
         for name in list(self.voices)[self._voices_told :]:
             self._voices_told += 1
-            self._take(call_inputs.VoiceBrought(name, self.voices[name]))
-        self._take(call_inputs.client_event(data))
+            self._take(inputs.VoiceBrought(name, self.voices[name]))
+        self._take(inputs.client_event(data))
 
     def on_picture(self, data: str | bytes) -> None:
         """One message of the channel `camera`."""
-        self._take(call_inputs.picture_message(data))
+        self._take(inputs.picture_message(data))
 
     def on_channel(self, label: str) -> None:
         """The client opened a known channel."""
-        self._take(call_inputs.ChannelOpened(label))
+        self._take(inputs.ChannelOpened(label))
 
     def on_unknown_channel(self, label: str) -> None:
         """The client opened a channel this service does not have; it is closed already."""
-        self._take(call_inputs.ChannelRefused(label))
+        self._take(inputs.ChannelRefused(label))
 
     def on_connected(self) -> None:
         """Media can flow."""
-        self._take(call_inputs.Connected(self._peer.video is not None))
+        self._take(inputs.Connected(self._peer.video is not None))
 
     def on_lost(self, reason: str) -> None:
         """The peer is gone for good."""
@@ -217,7 +217,7 @@ class Call:
             log.info("still_refused", call_id=self.call_id, error=str(error))
             return
         if jpeg is not None:
-            self._take(call_inputs.Still(jpeg))
+            self._take(inputs.Still(jpeg))
 
     # ---------------------------------------------------------------------------------------------- a learned opinion
 
@@ -227,25 +227,25 @@ class Call:
             self._judge.ask(position, heard, silence_ms)
 
     def _end_judged(self, position: int, odds: float) -> None:
-        self._take(call_inputs.EndJudged(position, odds))
+        self._take(inputs.EndJudged(position, odds))
 
     # ---------------------------------------------------------------------------------------------- from the session
 
     def on_reply(self, reply: protocol.Reply) -> None:
         """The model server answered."""
-        self._take(call_inputs.Replied(reply))
+        self._take(inputs.Replied(reply))
 
     def on_busy(self, seq: int, item: protocol.Item | protocol.Append) -> None:
         """The engine was replying and did not take item `seq`."""
-        self._take(call_inputs.HandedBack(seq, item))
+        self._take(inputs.HandedBack(seq, item))
 
     def on_state(self, state: SessionState, reason: str) -> None:
         """The model session was lost, found again, or given up."""
-        self._take(call_inputs.SessionChanged(state.value, self._session.limits))
+        self._take(inputs.SessionChanged(state.value, self._session.limits))
 
 
 class CallOutside:
-    """`realtime.call_outside.Outside` over a peer connection and a model session."""
+    """`realtime.call.outside.Outside` over a peer connection and a model session."""
 
     def __init__(self, call: Call, peer: Peer, return_track: ReturnTrack, session: ModelSession) -> None:
         self.session = session

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realtime.floor_events import (
+from realtime.floor.events import (
     Adopt,
     Cancel,
     Discard,
@@ -20,8 +20,8 @@ from realtime.floor_events import (
     StartReply,
     TakeBack,
 )
-from realtime.floor_rules import FloorRules, FloorState
-from realtime.floor_turn import PersonsTurn, Turn
+from realtime.floor.rules import FloorRules, FloorState
+from realtime.floor.turn import PersonsTurn, Turn
 
 GUESS_MS = 200.0
 GUESS_SHARE = 0.4

@@ -12,10 +12,10 @@ from typing import cast
 import msgspec
 
 from realtime import events
-from realtime.end_of_turn import Eagerness
+from realtime.dialogue.held import PRE_ROLL_SAMPLES
 from realtime.events import EventError
-from realtime.floor_rules import FloorRules
-from realtime.held import PRE_ROLL_SAMPLES
+from realtime.floor.end_of_turn import Eagerness
+from realtime.floor.rules import FloorRules
 
 EAGERNESS = ("low", "medium", "high", "auto")
 DEFAULT_THRESHOLD = 0.5

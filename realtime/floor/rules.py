@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import get_args
 
-from realtime.end_of_turn import Eagerness
+from realtime.floor.end_of_turn import Eagerness
 
 
 class FloorState(Enum):

@@ -1,0 +1,1 @@
+"""The peer connection of one call and what travels on its channels."""

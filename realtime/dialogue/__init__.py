@@ -1,0 +1,1 @@
+"""The conversation of one call, in the floor's order."""

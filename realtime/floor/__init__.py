@@ -1,0 +1,1 @@
+"""Who has the floor: turns, replies, holds, and when a silence means something."""
