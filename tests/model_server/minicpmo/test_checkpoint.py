@@ -111,7 +111,7 @@ def test_progress_counts_to_the_end(made: Path) -> None:
 
 
 def test_a_hub_id_is_downloaded_first(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "_download", lambda name, revision: made if name == "owner/model" else None)
+    monkeypatch.setattr(hub, "_download", lambda name, revision, downloaded: made if name == "owner/model" else None)
     assert isinstance(checkpoint.load("owner/model", devices=["cpu"]), MiniCPMO)
 
 
