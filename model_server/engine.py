@@ -217,6 +217,11 @@ class Engine(ABC):
         return False
 
     @property
+    def speech_ahead_ms(self) -> int:
+        """No more is asked of it once so much speech is made ahead of an ear that says what it hears (`heard`)."""
+        return 60_000
+
+    @property
     def waits_for(self) -> str:
         """What `start` is busy with, in words for an operator; empty where that is nothing special."""
         return ""

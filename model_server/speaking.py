@@ -12,12 +12,16 @@ MAX_CHUNK_SAMPLES = SPEECH_RATE
 class RunningResponse:
     """Counts what was produced of a response and what was heard of it."""
 
-    def __init__(self, response_id: str, after_seq: int, speech_ahead_ms: int) -> None:
+    def __init__(
+        self, response_id: str, after_seq: int, speech_ahead_ms: int, engine_ahead_ms: int | None = None
+    ) -> None:
+        """At most `speech_ahead_ms` ahead of the ear; once it says what it hears, `engine_ahead_ms` if that is less."""
         self.response_id = response_id
         self.after_seq = after_seq
         self.stopped = False
         self.played_ms = 0
         self._speech_ahead_ms = speech_ahead_ms
+        self._engine_ahead_ms = min(speech_ahead_ms, engine_ahead_ms or speech_ahead_ms)
         self._characters = 0
         self._samples = 0
 
@@ -34,7 +38,7 @@ class RunningResponse:
     @property
     def has_credit(self) -> bool:
         """Whether the next chunk may be asked for."""
-        return self.ahead_ms < self._speech_ahead_ms
+        return self.ahead_ms < (self._engine_ahead_ms if self.played_ms else self._speech_ahead_ms)
 
     def heard(self, ms: int) -> None:
         """The person has heard `ms`; more than was made counts as all of it, less than before changes nothing."""

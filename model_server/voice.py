@@ -57,7 +57,8 @@ class Voice:
     def begin(self, response_id: str, after_seq: int, before: Mark) -> RunningResponse:
         """A response begins; `before` is the mark to return to."""
         self._ledger.began_response(response_id, before, after_seq)
-        self.running = RunningResponse(response_id, after_seq, self._house.limits.speech_ahead_ms)
+        limit, engine = self._house.limits.speech_ahead_ms, self._house.engine.speech_ahead_ms
+        self.running = RunningResponse(response_id, after_seq, limit, engine)
         self._line.send(Started(response_id=response_id))
         return self.running
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -120,22 +121,27 @@ class Session:
         """
         return result_alone(self._writing(message, stays))
 
-    def write_steps(self, message: Message) -> Generator[Step[Any], Any, Prefilled]:
+    def write_steps(self, message: Message, *, stays: bool = False) -> Generator[Step[Any], Any, Prefilled]:
         """`write`, with every stretch of it left to whoever drives it. One that is closed has written nothing."""
-        return inferring(self._writing(message, stays=False))
+        return inferring(self._writing(message, stays))
 
     def _writing(self, message: Message, stays: bool) -> Generator[Step[Any], Any, Prefilled]:
         self._check_idle()
         if stays and message.role != "system":
             raise InputError(f"stays: expected a message of the role system, got {message.role}")
         memory, head = self._memory, self._is_head(message.role)
-        self._busy = True
-        try:
+        with self._at_work():
             done = yield from self._writer.steps(message, -1 if head else memory.items, stays=stays or head)
-        finally:
-            self._busy = False
         memory.items += not head
         return done
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
 
     def _is_head(self, role: Role) -> bool:
         return role == "system" and not self._written
@@ -162,13 +168,21 @@ class Session:
 
         Raises `InputError`, and `OrderError` in the middle of a reply.
         """
+        result_alone(self._remembering(message))
+
+    def remember_silent_steps(self, message: Message | None) -> Generator[Step[Any], Any, None]:
+        """`remember_silent`, with every stretch of it left to whoever drives it."""
+        return inferring(self._remembering(message))
+
+    def _remembering(self, message: Message | None) -> Generator[Step[Any], Any, None]:
         self._check_idle()
         memory = self._memory
         picture = None
         if message is not None:
             if message.role != "user" or message.mels or len(message.pictures) != 1:
                 raise InputError("silent second: expected one picture of the role user and nothing else")
-            seen = self._writer.seen(message)
+            with self._at_work():
+                seen = yield from self._writer.seen(message)
             picture = SilentPicture(UNIT + message.text, seen, memory.items, memory.second)
         memory.second += 1.0
         memory.silent = memory.silent.add(picture, memory.second)
@@ -176,14 +190,14 @@ class Session:
         memory.changed()
 
     @torch.inference_mode()
-    def adopt(self, other: Session) -> None:
-        """Become a copy of another session, which then is the head that is never evicted. Raises `OrderError` unless
-        this one is fresh and the other is idle.
+    def adopt(self, other: Session, *, slotted: bool = False) -> None:
+        """Become a copy of another session, which then is the head that is never evicted, `slotted` in a slot of the
+        network's pool, if it has one. Raises `OrderError` unless this one is fresh and the other is idle.
         """
         other._check_idle()
         if self._written or self.items:
             raise OrderError("adopt: expected a session in which nothing was written")
-        self._memory.adopt(other._memory)
+        self._memory.adopt(other._memory, slotted=slotted)
 
     # Going back -----------------------------------------------------------------------------------------------------
 
@@ -204,6 +218,13 @@ class Session:
         The reply is cut behind the last whole word within `heard_ms` of its speech. With nothing heard this is
         `rollback`. Raises as that does, and `InputError` in the published behaviour, which keeps replies whole.
         """
+        return result_alone(self._keeping(mark, heard_ms))
+
+    def keep_heard_steps(self, mark: SessionMark, heard_ms: float) -> Generator[Step[Any], Any, Kept]:
+        """`keep_heard`, with every stretch of it left to whoever drives it."""
+        return inferring(self._keeping(mark, heard_ms))
+
+    def _keeping(self, mark: SessionMark, heard_ms: float) -> Generator[Step[Any], Any, Kept]:
         self._check_mended()
         self._memory.marks.check(mark)
         told = mark.told
@@ -214,7 +235,8 @@ class Session:
         length = told.base.kv_length + told.opening + len(kept.ids) - 1
         if told.base.gone or told.intact < length:
             self._memory.stand(mark)
-            self._writer.tell(list(kept.ids), -1)
+            with self._at_work():
+                yield from self._writer.tell(list(kept.ids), -1)
             return kept
         self._memory.stand(told.base)
         _, turns = self._writer.opening()
@@ -228,11 +250,19 @@ class Session:
 
         Raises `InputError` for none, or ids outside the vocabulary, and `OrderError` in the middle of a reply.
         """
+        result_alone(self._appending(ids))
+
+    def append_reply_steps(self, ids: Sequence[int]) -> Generator[Step[Any], Any, None]:
+        """`append_reply`, with every stretch of it left to whoever drives it."""
+        return inferring(self._appending(ids))
+
+    def _appending(self, ids: Sequence[int]) -> Generator[Step[Any], Any, None]:
         self._check_mended()
         size = self.model.tokenizer.size
         if not ids or not all(0 <= token < size for token in ids):
             raise InputError(f"reply: expected ids of 0 to {size - 1}, at least one")
-        self._writer.tell(list(ids), self.items)
+        with self._at_work():
+            yield from self._writer.tell(list(ids), self.items)
         self._memory.items += 1
 
     # Replies --------------------------------------------------------------------------------------------------------
@@ -283,7 +313,8 @@ class Session:
         """Without an `opening` it is found at the first pull: messages may have been written since it was asked for."""
         self._check_idle()
         timeline = voice.timeline if voice else Timeline()
-        ids, turns = self._start(rounds, opening, timeline)
+        with self._at_work():
+            ids, turns = yield from inferring(self._start(rounds, opening, timeline))
         self._replying, self.reply = True, rounds.reply
         pieces = self._pieces(self._kept(rounds, ids, turns), rounds.reply, voice)
         try:
@@ -293,14 +324,13 @@ class Session:
             pieces.close()
             self._replying = False
 
-    @torch.inference_mode()
     def _start(
         self, rounds: TextRounds, opening: tuple[list[int], Turns] | None, timeline: Timeline
-    ) -> tuple[list[int], Turns]:
+    ) -> Generator[Step[Any], Any, tuple[list[int], Turns]]:
         """Write what waits, make room, and remember from where the reply goes on."""
         memory, asked_at = self._memory, self._memory.version
         if opening is None:
-            self._writer.flush()
+            yield from self._writer.flush()
             opening = self._writer.opening()
         memory.make_room(len(opening[0]) + ROUND)
         rounds.most = memory.reply_ends(len(opening[0]))

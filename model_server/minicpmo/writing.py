@@ -15,8 +15,8 @@ from model_server.minicpmo.memory.parts import Kind, Part, Parts, only_last_stay
 from model_server.minicpmo.memory.silent_pictures import SilentPicture
 from model_server.minicpmo.memory.state import Memory
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.network.layers import KVCache, finished
-from model_server.minicpmo.replies.steps import Step, result_alone, stretched
+from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.replies.steps import Step, stretched
 from model_server.minicpmo.words.turns import Role, Turns
 
 LAYERS_AT_ONCE = 4
@@ -43,10 +43,6 @@ class Writer:
 
     def __init__(self, model: MiniCPMO, memory: Memory, *, whole_messages: bool) -> None:
         self._model, self._memory, self._whole_messages = model, memory, whole_messages
-
-    def write(self, message: Message, item: int, *, stays: bool = False) -> Prefilled:
-        """`steps`, all at once."""
-        return result_alone(self.steps(message, item, stays=stays))
 
     def steps(self, message: Message, item: int, *, stays: bool = False) -> Generator[Step[Any], Any, Prefilled]:
         """Write a piece of a message, and in front of a person's the pictures that wait. Number `item` is -1 for none.
@@ -121,9 +117,9 @@ class Writer:
         hidden = yield from stretched(reading)
         return Prefilled(prompt, ids, pictures, clips, embeddings, hidden)
 
-    def seen(self, message: Message) -> Tensor:
+    def seen(self, message: Message) -> Generator[Step[Any], Any, Tensor]:
         """Embeddings [N, hidden] of a message's pictures and their slices."""
-        return finished(self._seeing(message))
+        return stretched(self._seeing(message))
 
     def _seeing(self, message: Message) -> Generator[None, None, Tensor]:
         slices = [part for picture in message.pictures for part in picture.slices]
@@ -133,26 +129,32 @@ class Writer:
         return seen.flatten(0, 1)
 
     def _hearing(self, message: Message, ear: KVCache) -> Generator[None, None, Tensor]:
-        yield
-        return torch.cat([self._model.audio.stream(mel, ear) for mel in message.mels])
+        heard = []
+        for mel in message.mels:
+            heard.append((yield from self._model.audio.stream_by_groups(mel, ear, LAYERS_AT_ONCE)))
+            yield
+        return torch.cat(heard)
 
-    def tell(self, ids: list[int], item: int) -> None:
+    def tell(self, ids: list[int], item: int) -> Generator[Step[Any], Any, None]:
         """Write a reply as if it had been generated here. Raises `InputError` where there is no room."""
         memory = self._memory
-        self.flush()
+        yield from self.flush()
         opening, turns = self.opening()
         written = opening + ids[:-1]
         memory.make_room(len(written), 0)
         memory.before_writing()
         memory.book()
-        self._model.language(self._model.language.embed(written), memory.cache)
+        language = self._model.language
+        yield from stretched(
+            language.by_groups(language.embed(written), [len(written)], [memory.cache], LAYERS_AT_ONCE)
+        )
         memory.parts += (Part(Kind.WHOLE, len(written), memory.last_round, item, memory.second),)
         self.settle(turns, ids)
 
-    def flush(self) -> None:
+    def flush(self) -> Generator[Step[Any], Any, None]:
         """Write the pictures that wait."""
         if self._memory.silent.waiting:
-            self.write(Message("user"), -1)
+            yield from self.steps(Message("user"), -1)
 
     def opening(self) -> tuple[list[int], Turns]:
         """What opens a reply now, and the turns then."""

@@ -2,14 +2,19 @@
 
 Certain: nothing is heard at 0 ms, all of a finished reply at its end, never less later than earlier, and no word of
 which the speech model had not seen every token by then (specification 8.4: the step of frame n sees 10 tokens more
-with every 50 frames). Inside these bounds time is shared out by how long words take to say. Unproven without trained
-weights: how near the estimate comes to the voice; that the model says its text in order and leaves nothing out.
+with every 50 frames). Inside these bounds the place in the text is where the speech model looks while it speaks
+(`attended`), as far as that can be told; between such places, and without any, time is shared out by how long words
+take to say. Unproven without trained weights: how near the estimate comes to the voice; that the model says its text in
+order and leaves nothing out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
 
 from model_server.minicpmo.words.text_units import is_wide
 
@@ -61,6 +66,8 @@ class Spoken:
     """How many of its own tokens the step of its frame number n may see."""
     frames: int
     """Frames of its own."""
+    attended: Sequence[float | None] = ()
+    """The token of its own that each of its frames speaks, between two where they are shared; None: not known."""
 
     def heard(self, frame: float, spoken_to: int | None) -> int:
         """Characters of the text to be spoken, counted from its beginning, that are said when so many frames are.
@@ -70,9 +77,27 @@ class Spoken:
         own = self.text if spoken_to is None else self.text[: max(spoken_to - self.begins, 0)]
         if spoken_to is not None and frame >= self.frames:
             return self.begins + len(own)
-        per_frame = LETTERS_PER_FRAME if spoken_to is None else duration(own) / max(self.frames, 1)
-        said = reach(own, frame * per_frame)
+        said = reach(own, self._letters_said(frame, duration(own) if spoken_to is not None else None))
         return self.begins + min(said, self._seen(int(frame)))
+
+    def _letters_said(self, frame: float, whole: float | None) -> float:
+        """Letters said when so many frames are, of a segment that says `whole` of them, None for one that goes on."""
+        times, said = self._known()
+        if whole is not None:
+            times, said = [*times, self.frames], [*(min(letters, whole) for letters in said), whole]
+        beyond = max(frame - times[-1], 0.0) * LETTERS_PER_FRAME if whole is None else 0.0
+        return float(np.interp(frame, times, said)) + beyond
+
+    def _known(self) -> tuple[list[float], list[float]]:
+        """Times, in frames, at which it is known how many letters are said, the first frame's begin included."""
+        known = [(frame, place) for frame, place in enumerate(self.attended[: self.frames]) if place is not None]
+        if not known:
+            return [0.0], [0.0]
+        letters_to = [0.0, *accumulate(map(_letters, self.text))]
+        said = [0.0, *(letters_to[end] for end in self.token_ends(self.text))]
+        # A token is half said in the middle of the frames that speak it.
+        letters = np.interp([place + 0.5 for _, place in known], range(len(said)), said)
+        return [0.0, *(frame + 0.5 for frame, _ in known)], [0.0, *accumulate(letters.tolist(), max)]
 
     def _seen(self, frame: int) -> int:
         """Where the text ends that was visible before frame number `frame`, which is not over."""

@@ -90,7 +90,8 @@ class Memory:
     def began(self, told: Told, asked_at: int) -> None:
         """A reply began in the state of version `asked_at`."""
         for mark in self.marks:
-            if mark.version == asked_at:
+            # Nobody returns to its own beginning, which would keep the two of them and the cache alive.
+            if mark.version == asked_at and mark is not told.base:
                 mark.told = told
 
     @property
@@ -144,10 +145,15 @@ class Memory:
         compact(self.cache, runs, self._model.config.language.rope_theta)
         self.parts = behind(self.parts, kept)
 
-    def adopt(self, other: Memory) -> None:
-        """Become a copy of another conversation, all of which becomes the head that is never evicted."""
+    def adopt(self, other: Memory, *, slotted: bool) -> None:
+        """Become a copy of another conversation, all of which becomes the head that is never evicted.
+
+        A `slotted` one has its context in a slot of the network's pool, if there is one.
+        """
         other.book()
-        self.cache, self.ear = other.cache.copy(), other.ear.copy()
+        cache = self._model.language.new_cache(slotted=slotted)
+        cache.take(other.cache)
+        self.cache, self.ear = cache, other.ear.copy()
         self.turns, self.owed, self.second = other.turns, other.owed, other.second
         self.parts = (Part(Kind.HEAD, total(other.parts), 0),) if other.parts else ()
         self.changed()

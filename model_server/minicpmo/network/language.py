@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.minicpmo.config import LanguageConfig
+from model_server.minicpmo.network.attention import Rows, arranged, in_one_call
+from model_server.minicpmo.network.cache_slots import SlotPool
 from model_server.minicpmo.network.layers import KVCache, Linear, RMSNorm, finished, rotary_table, rotate
 from model_server.minicpmo.network.weights import Recipe, stacked
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The rows of one sequence among those that share a forward pass."""
-
-    start: int
-    stop: int
-    cache: KVCache
-    mask: Tensor | None
-    """[T, length + T], True where visible, or None when all is."""
 
 
 class Attention(nn.Module):
@@ -35,27 +25,13 @@ class Attention(nn.Module):
         self.qkv = Linear(config.hidden_size, (config.num_heads + 2 * config.num_kv_heads) * config.head_dim)
         self.out = Linear(config.num_heads * config.head_dim, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, parts: Sequence[Part], layer: int) -> Tensor:
-        """x [rows, hidden], the rows of all parts one behind the other; each part sees its own cache alone."""
-        rows = x.shape[0]
-        qkv = self.qkv(x).view(rows, self.heads + 2 * self.kv_heads, self.head_dim).transpose(0, 1)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, layer: int) -> Tensor:
+        """x [rows, hidden], the rows of all sequences one behind the other; each sees its own cache alone."""
+        count = x.shape[0]
+        qkv = self.qkv(x).view(count, self.heads + 2 * self.kv_heads, self.head_dim).transpose(0, 1)
         q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        found = []
-        for part in parts:
-            here = slice(part.start, part.stop)
-            keys, values = part.cache.write(layer, k[:, here], v[:, here])
-            found.append(self._seen(q[:, here], keys, values, part.mask))
-        return self.out(found[0] if len(found) == 1 else torch.cat(found))  # type: ignore[no-any-return]
-
-    def _seen(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """What queries [heads, T, head_dim] of one part find: [T, heads * head_dim]."""
-        # The query heads of one key-value head stand in a row, so that no key or value is repeated.
-        group, steps = self.heads // self.kv_heads, q.shape[1]
-        q = q.reshape(self.kv_heads, group * steps, self.head_dim)
-        seen = None if mask is None else mask.repeat(group, 1)
-        y = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)
-        return y.view(self.heads, steps, self.head_dim).transpose(0, 1).reshape(steps, -1)
+        return self.out(rows.seen(q, k, v, layer))  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):
@@ -81,8 +57,8 @@ class Layer(nn.Module):
         self.mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, parts: Sequence[Part], layer: int) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), cos, sin, parts, layer)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, layer: int) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cos, sin, rows, layer)
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
 
 
@@ -93,6 +69,8 @@ class Language(nn.Module):
         super().__init__()
         self.config = config
         self.cuts: tuple[int, ...] = ()  # The layers at which a next card's share begins.
+        self.pool: SlotPool | None = None
+        """Slots for the caches of calls, where there are any."""
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.hidden_size), requires_grad=False)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -102,10 +80,20 @@ class Language(nn.Module):
         """Embeddings [T, hidden] of token ids."""
         return self.embedding[torch.tensor(ids, dtype=torch.long, device=self.embedding.device)]
 
-    def new_cache(self) -> KVCache:
-        """An empty cache beside the layers' weights."""
+    def new_cache(self, *, slotted: bool = False) -> KVCache:
+        """An empty cache beside the layers' weights; a `slotted` one takes a slot of the pool, if there is a pool."""
+        return KVCache(*self._cache_shape, self.pool if slotted else None)
+
+    def new_pool(self, capacity: int, one_call: bool | None = None) -> SlotPool:
+        """Slots of `capacity` positions; whether rows share calls is told by the device if it is not said."""
+        if one_call is None:
+            one_call = in_one_call(self._device(0))
+        return SlotPool(*self._cache_shape, capacity, one_call=one_call)
+
+    @property
+    def _cache_shape(self) -> tuple[list[torch.device], int, int, torch.dtype]:
         devices = [self._device(index) for index in range(len(self.layers))]
-        return KVCache(devices, self.config.num_kv_heads, self.config.head_dim, self.embedding.dtype)
+        return devices, self.config.num_kv_heads, self.config.head_dim, self.embedding.dtype
 
     def forward(self, x: Tensor, cache: KVCache) -> Tensor:
         """Hidden states [T, hidden] after the last norm, of embeddings x [T, hidden] behind the cached positions."""
@@ -122,19 +110,20 @@ class Language(nn.Module):
         self, x: Tensor, counts: Sequence[int], caches: Sequence[KVCache], layers: int
     ) -> Generator[None, None, Tensor]:
         """`together`, with a halt behind every so many layers; the caches must not be touched before it is over."""
-        parts = _parts(counts, caches, x.device)
-        positions = torch.cat([torch.arange(p.cache.length, p.cache.length + p.stop - p.start) for p in parts])
+        group = self.config.num_heads // self.config.num_kv_heads
+        rows = arranged(counts, caches, group, x.device, x.dtype)
+        ends = [cache.length + count for cache, count in zip(caches, counts, strict=True)]
+        positions = torch.cat([torch.arange(cache.length, end) for cache, end in zip(caches, ends, strict=True)])
         cos, sin = rotary_table(positions.to(x.device), self.config.head_dim, self.config.rope_theta, x.dtype)
         for first, last in pairwise((0, *self.cuts, len(self.layers))):
             device = self._device(first)
-            x, cos, sin = x.to(device), cos.to(device), sin.to(device)
-            parts = [replace(p, mask=None if p.mask is None else p.mask.to(device)) for p in parts]
+            x, cos, sin, rows = x.to(device), cos.to(device), sin.to(device), rows.on(device)
             for index in range(first, last):
                 if index and index % layers == 0:
                     yield
-                x = self.layers[index](x, cos, sin, parts, index)
-        for part in parts:
-            part.cache.length += part.stop - part.start
+                x = self.layers[index](x, cos, sin, rows, index)
+        for cache, end in zip(caches, ends, strict=True):
+            cache.length = end
         return self.norm(x.to(self.norm.weight.device))  # type: ignore[no-any-return]
 
     def _device(self, layer: int) -> torch.device:
@@ -143,21 +132,6 @@ class Language(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., vocab] in float32 of hidden states [..., hidden]."""
         return self.head(hidden).float()  # type: ignore[no-any-return]
-
-
-def _parts(counts: Sequence[int], caches: Sequence[KVCache], device: torch.device) -> list[Part]:
-    parts = []
-    for (start, stop), cache in zip(pairwise(accumulate(counts, initial=0)), caches, strict=True):
-        steps = stop - start
-        cache.reserve(cache.length + steps)
-        mask = None if steps == 1 else causal(cache.length, steps, device)
-        parts.append(Part(start, stop, cache, mask))
-    return parts
-
-
-def causal(start: int, steps: int, device: torch.device) -> Tensor:
-    """Which of start + steps keys each of the last `steps` queries sees: [steps, start + steps], True where visible."""
-    return torch.ones(steps, start + steps, dtype=torch.bool, device=device).tril(start)
 
 
 def recipes(config: LanguageConfig) -> Iterator[Recipe]:

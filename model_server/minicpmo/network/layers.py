@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_server.minicpmo.network.cache_slots import Slot, SlotPool
+
 Result = TypeVar("Result")
 
 
@@ -80,18 +82,27 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class KVCache:
-    """Keys and values of one sequence, layer by layer, in buffers that grow by doubling.
+    """Keys and values of one sequence, layer by layer: in a slot of a pool, or in buffers that grow by doubling.
 
-    A forward pass writes behind `length` and moves it at its very end: one that fails leaves the cache as it was, and
-    `truncate` undoes any number of positions at once.
+    One that outgrows its slot moves to buffers of its own. A forward pass writes behind `length` and moves it at its
+    very end: one that fails leaves the cache as it was, and `truncate` undoes any number of positions at once.
     """
 
-    def __init__(self, devices: list[torch.device], heads: int, head_dim: int, dtype: torch.dtype) -> None:
-        """`devices` holds one entry for each layer."""
+    def __init__(
+        self,
+        devices: list[torch.device],
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        pool: SlotPool | None = None,
+    ) -> None:
+        """`devices` holds one entry for each layer. A `pool` is one of such layers."""
         self.length = 0
         self.capacity = 0
         self._devices, self._dtype = devices, dtype
-        self._shape = (heads, head_dim)
+        self._shape, self._pool = (heads, head_dim), pool
+        self.slot: Slot | None = None
+        """Taken with the first position, kept as long as this lives."""
         self.keys: list[Tensor] = []  # Each [heads, capacity, head_dim].
         self.values: list[Tensor] = []
 
@@ -99,10 +110,24 @@ class KVCache:
         """Make room for `length` positions in all."""
         if length <= self.capacity:
             return
+        if self._pool is not None and length <= self._pool.capacity:
+            self._move_in(self._pool)
+            return
         capacity = max(256, 1 << (length - 1).bit_length())
         self.keys = self._grown(self.keys, capacity)
         self.values = self._grown(self.values, capacity)
-        self.capacity = capacity
+        self.capacity, self.slot = capacity, None
+
+    def _move_in(self, pool: SlotPool) -> None:
+        slot = pool.take()
+        self.keys = [buffer[slot.index] for buffer in slot.block.keys]
+        self.values = [buffer[slot.index] for buffer in slot.block.values]
+        self.capacity, self.slot = pool.capacity, slot
+
+    @property
+    def shares_calls(self) -> bool:
+        """Whether its rows may be attended to together with those of its neighbours."""
+        return self.slot is not None and self._pool is not None and self._pool.one_call
 
     def _grown(self, old: list[Tensor], capacity: int) -> list[Tensor]:
         heads, head_dim = self._shape
@@ -119,14 +144,19 @@ class KVCache:
         return self.keys[layer][:, :end], self.values[layer][:, :end]
 
     def copy(self) -> KVCache:
-        """The same positions in memory of its own."""
-        twin = KVCache(self._devices, *self._shape, self._dtype)
-        twin.reserve(self.length)
-        for mine, its in ((self.keys, twin.keys), (self.values, twin.values)):
-            for before, after in zip(mine, its, strict=False):
-                after[:, : self.length] = before[:, : self.length]
-        twin.length = self.length
+        """The same positions in memory of its own, a slot of the same pool if this has one."""
+        twin = KVCache(self._devices, *self._shape, self._dtype, self._pool)
+        twin.take(self)
         return twin
+
+    def take(self, other: KVCache) -> None:
+        """Hold the same positions as another of such layers and nothing else."""
+        self.length = 0
+        self.reserve(other.length)
+        for its, mine in ((other.keys, self.keys), (other.values, self.values)):
+            for before, after in zip(its, mine, strict=False):
+                after[:, : other.length] = before[:, : other.length]
+        self.length = other.length
 
     def truncate(self, length: int) -> None:
         """Forget every position from `length` on."""

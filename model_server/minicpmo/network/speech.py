@@ -32,6 +32,7 @@ class Rows:
     first: int
     end: int
     mask: Tensor | None = None  # [T, end - first], None when all is visible.
+    step: bool = False  # Of a frame to be spoken, whose queries are kept.
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Attention(nn.Module):
     def _seen(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, layer: int) -> Tensor:
         """What the queries of one segment's rows find: [T, hidden]."""
         keys, values = rows.state.keys[layer], rows.state.values[layer]  # [heads, slots, head_dim]
+        if rows.step and layer in rows.state.watched:
+            rows.state.asked[rows.state.steps, layer] = q[:, 0]
         keys[:, rows.write : rows.write + rows.count] = k
         values[:, rows.write : rows.write + rows.count] = v
         seen, heard = keys[:, rows.first : rows.end], values[:, rows.first : rows.end]
@@ -233,6 +236,7 @@ class Speech(nn.Module):
     def begin_call(self, state: SpeechState, frames: int) -> None:
         """Make room for a call of so many frames. Raises `InputError`, and `OrderError` for an ended segment."""
         self._check_call(state, frames)
+        state.asked.clear()
         state.reserve(state.frames + frames)
 
     def _check_call(self, state: SpeechState, frames: int) -> None:
@@ -259,9 +263,9 @@ class Speech(nn.Module):
         """The next step's input [1, hidden], and where it stands."""
         first, end = state.visible()
         if state.steps:
-            return self._embedded(state.codes[-1:]), Rows(state, 1, end - 1, first, end)
+            return self._embedded(state.codes[-1:]), Rows(state, 1, end - 1, first, end, step=True)
         # The BOS sees only text. Its keys go to the first frame's slot, which that overwrites before it looks.
-        return self.text_embedding[self.config.audio_bos_id][None], Rows(state, 1, end, first, end)
+        return self.text_embedding[self.config.audio_bos_id][None], Rows(state, 1, end, first, end, step=True)
 
     def _embedded(self, codes: Tensor) -> Tensor:
         """[m, codebooks] to [m, hidden]: the codes' embeddings added up."""

@@ -13,7 +13,13 @@ from torch import Tensor
 from model_server.minicpmo.config import SpeechConfig
 from model_server.minicpmo.errors import InputError
 
-FIRST_CAPACITY = 128
+FIRST_CAPACITY = 132
+"""Frames. The fourth doubling, 2112, holds a segment of 2048 and the call it ends with."""
+
+
+def watched_layers(layers: int) -> tuple[int, ...]:
+    """Whose queries are kept (see `text_looks`): three of the later half, where attention is about what is said."""
+    return tuple(sorted({layers // 2, layers * 2 // 3, layers * 5 // 6}))
 
 
 def visible_text(config: SpeechConfig, steps: int, text_length: int) -> int:
@@ -39,6 +45,9 @@ class SpeechState:
         self.frames = 0
         self.finished = False
         """An end code was drawn."""
+        self.watched = watched_layers(config.num_layers)
+        self.asked: dict[tuple[int, int], Tensor] = {}
+        """Queries [heads, head_dim] of the steps of the present call, by step and watched layer."""
         self._config = config
         self._dtype = dtype
         self._capacity = 0
@@ -73,7 +82,9 @@ class SpeechState:
         """Make room for this many audio frames in all; a later step within them copies nothing."""
         if frames <= self._capacity:
             return
-        capacity = max(FIRST_CAPACITY, 1 << (frames - 1).bit_length())
+        capacity = FIRST_CAPACITY
+        while capacity < frames:
+            capacity *= 2
         self.keys, self.values = self._grown(self.keys, capacity), self._grown(self.values, capacity)
         codes = torch.empty(capacity, self._codes.shape[1], dtype=torch.long, device=self._codes.device)
         codes[: self.frames] = self._codes[: self.frames]
@@ -91,12 +102,13 @@ class SpeechState:
             raise InputError(f"frames: expected 0 to {self.frames}, got {frames}")
         self.frames = self.steps = frames
         self.finished = False
+        self.asked.clear()
 
     def copy(self) -> SpeechState:
         """The same state with memory of its own."""
         twin = SpeechState(self._config, self.speaker, self._dtype)
         twin.text_length, twin.steps, twin.frames = self.text_length, self.steps, self.frames
-        twin.finished, twin._capacity = self.finished, self._capacity
+        twin.finished, twin._capacity, twin.asked = self.finished, self._capacity, dict(self.asked)
         twin.keys, twin.values, twin._codes = self.keys.clone(), self.values.clone(), self._codes.clone()
         return twin
 

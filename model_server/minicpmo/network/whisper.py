@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from model_server.minicpmo.config import AudioConfig
 from model_server.minicpmo.errors import InputError
 from model_server.minicpmo.inputs.mel import encoded_count
-from model_server.minicpmo.network.layers import KVCache, Linear
+from model_server.minicpmo.network.layers import KVCache, Linear, finished
 from model_server.minicpmo.network.weights import Recipe, stacked
 
 FRAMES_PER_SECOND = 50
@@ -91,10 +91,14 @@ class AudioEncoder(nn.Module):
         A cache that would fill up is emptied first and the clip heard alone (section 3.5). Raises `InputError` for a
         mel of other bins, too short or too long; whatever is raised, the cache stays as it was.
         """
+        return finished(self.stream_by_groups(mel, cache, len(self.layers)))
+
+    def stream_by_groups(self, mel: Tensor, cache: KVCache, layers: int) -> Generator[None, None, Tensor]:
+        """The same, with a halt behind every so many layers; the cache must not be touched before it is over."""
         frames = self._check(mel)
         # A full cache is replaced, not emptied: its frames must be there if this call fails.
         behind = self.new_cache() if cache.length + frames >= self.config.max_positions else cache
-        embeddings = self.project(self.listen(mel, behind))
+        embeddings = self.project((yield from self._listening(mel, behind, layers)))
         if behind is not cache:
             cache.keys, cache.values, cache.capacity, cache.length = behind.keys, behind.values, behind.capacity, 0
         cache.length += frames
@@ -102,11 +106,16 @@ class AudioEncoder(nn.Module):
 
     def listen(self, mel: Tensor, cache: KVCache) -> Tensor:
         """Hidden states [E, hidden] of a clip's mel [bins, F]; their keys are written, the cache's length stays."""
+        return finished(self._listening(mel, cache, len(self.layers)))
+
+    def _listening(self, mel: Tensor, cache: KVCache, layers: int) -> Generator[None, None, Tensor]:
         start = cache.length
         x = self.convolve(mel[None])
         cache.reserve(start + x.shape[1])
         x = x + self.positions[start : start + x.shape[1]]
         for index, layer in enumerate(self.layers):
+            if index and index % layers == 0:
+                yield
             x = layer(x, None, cache, index)
         return self.norm(x)[0]  # type: ignore[no-any-return]
 

@@ -1,7 +1,8 @@
 """The spoken reply as people want it: no text lost or spoken twice, no seams, an end when there is nothing to say.
 
-The schedule is the published one (25 frames for every 10 tokens of text); what differs stands in the specification's
-section 10 and in `behaviour.py`.
+Every frame sees the text that it sees in the published schedule (10 tokens more every 50 frames), but text is made no
+earlier than that needs: at most two chunks ahead of the voice, so that little is undone where a person interrupts. What
+else differs stands in the specification's section 10 and in `behaviour.py`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class SpokenReply:
                 break
             segment = Segment(self._model, self._voice, self._speaker(), before)
             segment.head = before.last_words if before else []
+            before = None  # Its keys and values are not needed any more.
             self._silence, self._judged = Silence(), 0
             self._text = yield from self._speak(segment)
             before = segment
@@ -79,7 +81,7 @@ class SpokenReply:
         rest: str | None = None
         while rest is None:
             rest = self._cut(segment)
-            if rest is None and self._may_call(segment):
+            while rest is None and self._may_call(segment):
                 yield from self._call(segment)
                 if self._over(segment):
                     return self._left_over(segment, "")
@@ -115,8 +117,8 @@ class SpokenReply:
         return None if fitting == self._text else len(fitting)
 
     def _may_call(self, segment: Segment) -> bool:
-        """Whether there is another chunk of text, and all that the next 25 frames see (a further segment's see two)."""
-        wanted = max(segment.chunks + 1, segment.chunks_in_sight)
+        """Whether all the text is there that the next 25 frames see; text behind that is not waited for."""
+        wanted = segment.chunks_in_sight
         if segment.count < wanted * self._model.config.speech.text_chunk:
             return False
         while segment.chunks < wanted:
@@ -125,7 +127,7 @@ class SpokenReply:
 
     def _call(self, segment: Segment) -> Steps[Piece]:
         piece = yield from segment.call()
-        self._voice.timeline.spoke(segment, segment.spoken(self._preparer.spoken - len(self._text)))
+        self._voice.timeline.spoke(segment.key, segment.spoken(self._preparer.spoken - len(self._text)))
         given = self._joiner.feed(piece)
         self._silence.hear(given)  # Not the piece itself, which repeats samples of the one before it.
         yield from self._given(given)

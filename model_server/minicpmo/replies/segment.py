@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from model_server.minicpmo.config import SpeechConfig
+from model_server.minicpmo.memory.attended import Walk
 from model_server.minicpmo.memory.heard import Spoken, Timeline
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.speech import Chooser
 from model_server.minicpmo.network.speech_sampling import LEAST_STEPS
 from model_server.minicpmo.network.speech_state import visible_text
+from model_server.minicpmo.network.text_looks import looks
 from model_server.minicpmo.replies.steps import SoundStep, SpeechStep, SpeechTextStep, Step, asked
 from model_server.minicpmo.words.speech_ids import speech_ids
 
@@ -73,6 +76,11 @@ class Voice:
     """What was spoken when."""
 
 
+def _visible(config: SpeechConfig, context: int, head: int, frame: int) -> int:
+    """How many text tokens of its own the step of a segment's own frame number `frame` may see (specification 8.4)."""
+    return visible_text(config, context + frame, config.reserved_text) - 2 - head
+
+
 class Segment:
     """A run of the speech model over at most 300 text tokens."""
 
@@ -81,6 +89,8 @@ class Segment:
         self._model, self._voice, self._trace = model, voice, voice.trace
         self._config: SpeechConfig = model.config.speech
         self.state = model.speech.new_state(speaker)
+        self.key = object()
+        """Stands for the segment where it is remembered, for it holds much memory itself."""
         self.head: list[int] = []
         """Text tokens of the segment before that stand in front of this one's text."""
         self.text = ""
@@ -96,6 +106,7 @@ class Segment:
         self._due: list[tuple[Sequence[int], int]] = []
         """Text and its first slot, given but not read yet: that is the next call's first work."""
         self._context = 0
+        self._walk = Walk()
         if before is not None:
             self._continue(before)
 
@@ -131,12 +142,9 @@ class Segment:
 
     def spoken(self, begins: int) -> Spoken:
         """How far it is; its text begins there in the text to be spoken."""
-        return Spoken(begins, self.text, self._model.speech_tokenizer.ends, self._visible, self.frames - self._context)
-
-    def _visible(self, frame: int) -> int:
-        """How many text tokens of its own the step of its frame number `frame` may see (specification 8.4)."""
-        seen = visible_text(self._config, self._context + frame, self._config.reserved_text)
-        return seen - 2 - len(self.head)
+        ends, frames = self._model.speech_tokenizer.ends, self.frames - self._context
+        visible = partial(_visible, self._config, self._context, len(self.head))
+        return Spoken(begins, self.text, ends, visible, frames, tuple(self._walk.places))
 
     def read(self, text: str) -> None:
         """The text to be spoken is now `text`; what was given to the speech model stays."""
@@ -214,12 +222,14 @@ class Segment:
         for ids, start in due:
             yield from asked(SpeechTextStep(speech, self.state, ids, start))
         speech.begin_call(self.state, CALL)
+        before = self.frames
         for step in range(CALL):
             may_end = step >= LEAST_STEPS and not no_stop
             yield from asked(SpeechStep(speech, self.state, self._voice.choose, may_end))
             if self.state.finished:
                 break
         self.finished = self.state.finished
+        self._walk.looked(looks(self._config, self.state, 2 + len(self.head)), self.frames - before)
 
     def call(self) -> Generator[Step[Any], Any, Tensor]:
         """Speak on for up to 25 frames; their sound, after the first piece of a reply with 2048 samples of overlap."""

@@ -72,6 +72,7 @@ class _Bench:
         self._model, self._clock, self._most = model, clock, passes
         self._device = model.language.embedding.device
         self._second = np.zeros(16_000, np.float32)
+        self._empty = Session(model)
 
     def unit(self) -> float:
         session = Session(self._model, seed=0)
@@ -97,6 +98,7 @@ class _Bench:
 
     def _reply(self) -> Running[Piece]:
         session = Session(self._model, seed=0)
+        session.adopt(self._empty, slotted=True)  # As a call's is.
         session.write(session.prepare("user", [UNIT, self._second]))
         said = self._model.tokenizer.encode("one and two and three and so it goes on, ")
         number = iter(range(10_000))

@@ -11,12 +11,13 @@ import contextlib
 import heapq
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from model_server.engine import EngineFailed
+from model_server.minicpmo.replies.steps import Step, Steps
 from model_server.minicpmo.scheduling.batcher import Batcher, Running
 from model_server.minicpmo.scheduling.together import Failed, Outcome
 
@@ -39,6 +40,11 @@ class _Pull:
     running: Running[Any]
     due: float
     done: Future[Any]
+
+
+def _made(steps: Generator[Step[Any], Any, Result]) -> Steps[tuple[Result]]:
+    """Steps, and what they come to."""
+    yield ((yield from steps),)
 
 
 class DeviceThread:
@@ -92,6 +98,18 @@ class DeviceThread:
             self._pulls.append(_Pull(running, due, done))
             self._changed.notify()
         return cast("Result | None", await asyncio.wrap_future(done))
+
+    async def complete(self, steps: Generator[Step[Any], Any, Result], due: float) -> Result:
+        """What steps come to; between two of them others have their turn. If this is cancelled they are given up."""
+        running = Running(_made(steps))
+        try:
+            found = await self.pull(running, due)
+        except asyncio.CancelledError:
+            with contextlib.suppress(EngineFailed):
+                await self.run(running.close, 0.0)
+            raise
+        assert found is not None, "nobody else closes it"
+        return found[0]
 
     def _check_open(self) -> None:
         if self._death.done() or self._closing:

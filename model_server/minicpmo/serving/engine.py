@@ -21,7 +21,7 @@ from model_server.minicpmo.scheduling.measuring import measured, most_calls
 from model_server.minicpmo.serving.device_thread import DeviceThread
 from model_server.minicpmo.serving.engine_session import MiniCPMOSession, Surroundings
 from model_server.minicpmo.serving.session_settings import SessionSettings
-from model_server.minicpmo.serving.slots import MOST_SLOTS, slots
+from model_server.minicpmo.serving.slots import MOST_SLOTS, furnish, reserved, slots
 from model_server.minicpmo.serving.starting import Load, ModelChoice, start
 from model_server.minicpmo.serving.system_prompt import Openings
 from model_server.minicpmo.serving.talk import OWN_GREETING, Talk
@@ -56,6 +56,13 @@ class _Loaded:
     openings: Openings
     slots: int
     special_strings: frozenset[str] = field(default_factory=frozenset)
+
+
+AHEAD_MS = 1_460
+"""With the longest piece of a reply (25 code frames) that is at most 2 s of speech ahead of the ear."""
+
+OPEN_DUE_S = 0.5
+"""A call that begins lets those that speak go first."""
 
 
 class MiniCPMOEngine(Engine):
@@ -112,6 +119,10 @@ class MiniCPMOEngine(Engine):
     def spare(self) -> bool:
         return not self._device.waiting
 
+    @property
+    def speech_ahead_ms(self) -> int:
+        return AHEAD_MS
+
     def statistics(self) -> Mapping[str, float]:
         return {**self._device.batcher.counts, "busy_seconds": self._device.busy_s}
 
@@ -141,7 +152,7 @@ class MiniCPMOEngine(Engine):
 
         settings = read(config)
         seed = secrets.randbits(63) if config.seed is None else config.seed
-        talk = await self._device.run(lambda: Talk(loaded.openings, settings, seed), time.monotonic())
+        talk = await self._device.complete(Talk.opened(loaded.openings, settings, seed), time.monotonic() + OPEN_DUE_S)
         around = Surroundings(self._device, loaded.openings, self._preparing, read, self._transcript_wait_s)
         return MiniCPMOSession(around, talk)
 
@@ -160,9 +171,11 @@ class MiniCPMOEngine(Engine):
     def _places(self, model: MiniCPMO) -> int:
         """Calls that fit into the memory and into the time, at least one."""
         self._note("measuring")
-        in_memory, in_time = slots(model), self._keeps_up(model)
-        limit = "memory" if in_memory <= in_time else "time"
-        places = max(1, min(in_memory, in_time))
+        in_memory = slots(model)
+        furnish(model)
+        in_time = self._keeps_up(model)
+        most, limit = min((in_memory, "memory"), (in_time, "time"), (self._most, "setting"))
+        places = reserved(model, max(1, most))
         _log.info("engine_places", places=places, in_memory=in_memory, in_time=in_time, limit=limit)
         return places
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,7 +22,6 @@ from model_server.engine import (
     TranscriptChunk,
 )
 from model_server.items import check_item
-from model_server.minicpmo.scheduling.batcher import Running
 from model_server.minicpmo.serving.deadline import Deadline
 from model_server.minicpmo.serving.device_thread import DeviceThread
 from model_server.minicpmo.serving.session_settings import SessionSettings
@@ -86,17 +84,11 @@ class MiniCPMOSession(EngineSession):
         due = self._around.clock() + within
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._around.preparing, talk.prepare, item)
-        writing: Running[None] = Running(talk.write(prepared))
-        try:
-            await self._around.device.pull(writing, due)
-        except asyncio.CancelledError:
-            with suppress(EngineFailed):
-                await self._soon(writing.close)
-            raise
+        await self._around.device.complete(talk.write(prepared), due)
 
     async def append(self, role: str, text: str, engine_tokens: bytes) -> None:
         talk = self._open
-        await self._soon(lambda: talk.append(role, text, engine_tokens))
+        await self._around.device.complete(talk.append(role, text, engine_tokens), self._around.clock() + UNIT_DUE_S)
 
     def mark(self) -> Mark:
         return self._open.mark()
@@ -109,7 +101,7 @@ class MiniCPMOSession(EngineSession):
     async def keep_heard(self, before: Mark, keep_ms: int) -> Kept:
         assert isinstance(before, TalkMark)
         talk = self._open
-        return await self._soon(lambda: talk.keep_heard(before, keep_ms))
+        return await self._around.device.complete(talk.keep_heard(before, keep_ms), self._around.clock())
 
     def heard(self, ms: int) -> None:
         if self._deadline is not None:
@@ -122,11 +114,12 @@ class MiniCPMOSession(EngineSession):
         talk, clock = self._open, self._around.clock
         if self._deadline is not None:
             raise EngineBusy("a reply is being given: ask for the next one after it")
-        deadline = self._deadline = Deadline(clock, GUESS_DUE_S if options.speculative else 0.0)
+        patience = GUESS_DUE_S if options.speculative else 0.0
+        deadline = self._deadline = Deadline(clock, patience, spoken=talk.settings.speak)
         began, timings = clock(), dict[str, float]()
         transcript = self._transcript(talk, options)
         try:
-            answer = await self._around.device.run(lambda: talk.begin(options), deadline.due)
+            answer = await self._around.device.complete(talk.begin(options), deadline.due)
             speaking = Speaking(lambda ms: answer.session.heard(ms))
             try:
                 async for chunk in self._chunks(answer, speaking, deadline):
@@ -152,6 +145,7 @@ class MiniCPMOSession(EngineSession):
 
     async def _chunks(self, answer: Answer, speaking: Speaking, deadline: Deadline) -> AsyncGenerator[Chunk, None]:
         while (piece := await self._around.device.pull(answer.pieces, deadline.due)) is not None:
+            deadline.written(piece.text)
             for chunk in speaking.chunks(piece):
                 deadline.made(speaking.made_ms)
                 yield chunk

@@ -1,4 +1,4 @@
-"""How many sessions fit beside a network that is loaded."""
+"""How many sessions fit beside a network that is loaded, and the memory for them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MOST_SLOTS = 1024
 HEARING_POSITIONS = 2048
 """The audio encoder's cache, grown by doubling beyond its 1500."""
 
-SPEECH_FRAMES = 2048 + 64
-"""Longest segment of speech."""
+SPEECH_FRAMES = 2112
+"""Room for the longest segment of speech, 2048 frames and the call that it ends with. One segment at a time has any."""
 
 
 def slots(model: MiniCPMO) -> int:
@@ -28,6 +28,33 @@ def slots(model: MiniCPMO) -> int:
     places = [next(layer.parameters()).device for layer in model.language.layers]
     free = {device: devices.memory(device).free for device in dict.fromkeys(places)}
     return fitting(session_bytes(model.config, model.language.embedding.dtype, places), free)
+
+
+def furnish(model: MiniCPMO) -> None:
+    """Give the network an empty pool of slots, for full contexts."""
+    model.language.pool = model.language.new_pool(positions(model.config))
+
+
+def positions(config: ModelConfig) -> int:
+    """Of a full context."""
+    return min(CACHED_POSITIONS, config.language.max_positions)
+
+
+def reserved(model: MiniCPMO, places: int) -> int:
+    """Reserve slots for so many calls, and tell for how many there was room. A processor's memory is shared, and its
+    pages are there only once they are written to: nothing is reserved there.
+    """
+    pool = model.language.pool
+    if pool is None or not pool.one_call:
+        return places
+    while places > 1:
+        try:
+            pool.reserve(places)
+            break
+        except torch.OutOfMemoryError:
+            places //= 2
+        devices.release()  # Outside of the handler, where what was allocated before it failed is free again.
+    return places
 
 
 def fitting(needed: Mapping[torch.device, int], free: Mapping[torch.device, int]) -> int:
@@ -38,7 +65,7 @@ def fitting(needed: Mapping[torch.device, int], free: Mapping[torch.device, int]
 
 def session_bytes(config: ModelConfig, dtype: torch.dtype, layer_places: list[torch.device]) -> dict[torch.device, int]:
     """Bytes of one session with a full context on every device; all but the context stands on the last one."""
-    layer = cache_bytes(config.language, dtype, min(CACHED_POSITIONS, config.language.max_positions))
+    layer = cache_bytes(config.language, dtype, positions(config))
     needed = dict.fromkeys(layer_places, 0)
     for device in layer_places:
         needed[device] += layer // config.language.num_layers
@@ -46,5 +73,6 @@ def session_bytes(config: ModelConfig, dtype: torch.dtype, layer_places: list[to
     hearing = 2 * audio.num_layers * audio.hidden_size * HEARING_POSITIONS
     speaking = 2 * speech.num_layers * speech.hidden_size * (speech.audio_start + SPEECH_FRAMES)
     seeing = Thinning().most * config.resampler.num_queries * config.language.hidden_size
-    needed[layer_places[-1]] += (hearing + speaking + seeing) * dtype.itemsize
+    codes = config.speech.num_codebooks * SPEECH_FRAMES * torch.long.itemsize
+    needed[layer_places[-1]] += (hearing + speaking + seeing) * dtype.itemsize + codes
     return needed

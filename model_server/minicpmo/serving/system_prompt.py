@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 from model_server.minicpmo.memory.eviction import ContextLimits
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.replies.steps import Step
 from model_server.minicpmo.serving.voices import SpokenVoice
 from model_server.minicpmo.session import Session
 from model_server.minicpmo.words.prompts import Item, Language, Mode, system_content
@@ -43,17 +46,17 @@ class Openings:
         self.computed = 0
         """How many prompts were computed so far."""
 
-    def session(self, prompt: SystemPrompt) -> Session:
-        """A fresh session that was told `prompt`."""
+    def session(self, prompt: SystemPrompt) -> Generator[Step[Any], Any, Session]:
+        """A fresh session that was told `prompt`, step by step; two that ask for a new one at once compute it each."""
         if prompt not in self._sessions:
             told = Session(self._model)
-            told.prefill("system", prompt.content())
+            yield from told.write_steps(told.prepare("system", prompt.content()))
             self._sessions[prompt] = told
             self.computed += 1
         self._sessions.move_to_end(prompt)
         while len(self._sessions) > KEPT:
             self._sessions.popitem(last=False)
-        return self._like(self._sessions[prompt])
+        return self._like(self._sessions[prompt], slotted=True)
 
     def transcription(self, language: Language) -> Session:
         """A fresh session that was asked to transcribe the sound that comes next."""
@@ -61,9 +64,10 @@ class Openings:
             asked = Session(self._model)
             asked.prefill("user", [TASKS[f"transcribe-{language}"].prompt[language] + "\n"])
             self._transcriptions[language] = asked
-        return self._like(self._transcriptions[language])
+        # Short and soon over: a slot as long as a call's would be wasted on it.
+        return self._like(self._transcriptions[language], slotted=False)
 
-    def _like(self, told: Session) -> Session:
+    def _like(self, told: Session, *, slotted: bool) -> Session:
         session = Session(self._model, limits=self._limits)
-        session.adopt(told)
+        session.adopt(told, slotted=slotted)
         return session

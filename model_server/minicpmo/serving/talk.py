@@ -28,6 +28,7 @@ from model_server.minicpmo.serving.session_settings import SessionSettings
 from model_server.minicpmo.serving.stored_reply import restored, stored
 from model_server.minicpmo.serving.system_prompt import Openings, SystemPrompt
 from model_server.minicpmo.session import Session
+from model_server.minicpmo.words.turns import Role
 from model_server.protocol import GenerateOptions, Item, Unit
 
 MOST_SOUNDS = 64
@@ -83,11 +84,16 @@ class Answer:
 class Talk:
     """The call. `settings` may be replaced at any time."""
 
-    def __init__(self, openings: Openings, settings: SessionSettings, seed: int) -> None:
+    @classmethod
+    def opened(cls, openings: Openings, settings: SessionSettings, seed: int) -> Generator[Step[Any], Any, Talk]:
+        """A call that was told its system prompt."""
+        return cls(openings, settings, seed, (yield from openings.session(settings.prompt)))
+
+    def __init__(self, openings: Openings, settings: SessionSettings, seed: int, session: Session) -> None:
         self.settings = settings
         self._openings = openings
         self._seed = seed
-        self._session = openings.session(settings.prompt)
+        self._session = session
         self._place = Place(settings.prompt)
         self._answers: WeakKeyDictionary[Place, Answer] = WeakKeyDictionary()
 
@@ -123,52 +129,55 @@ class Talk:
     def write(self, prepared: Prepared) -> Generator[Step[Any], Any, None]:
         """Write a whole item or nothing, step by step."""
         with self._all_or_nothing():
-            self._tell_settings()
+            yield from self._tell_settings()
             if prepared.silent:
-                self._session.remember_silent(prepared.message)
+                yield from self._session.remember_silent_steps(prepared.message)
             else:
                 assert prepared.message is not None
                 yield from self._session.write_steps(prepared.message)
                 if prepared.sound:
                     self._move(sounds=(*self._place.sounds, prepared.sound)[-MOST_SOUNDS:])
 
-    def append(self, role: str, text: str, engine_tokens: bytes) -> None:
+    def append(self, role: str, text: str, engine_tokens: bytes) -> Generator[Step[Any], Any, None]:
         """Write history. Raises `ItemRejected`."""
         with self._all_or_nothing():
-            self._tell_settings()
+            yield from self._tell_settings()
             if engine_tokens:
                 reply = restored(engine_tokens, self._session.model.config.language.vocab_size)
-                self._instruct(reply.instructions)
-                self._session.append_reply(reply.ids)
+                yield from self._instruct(reply.instructions)
+                yield from self._session.append_reply_steps(reply.ids)
                 self._move(sounds=())
             elif role == "assistant":
-                self._session.prefill("assistant", [text])
+                yield from self._prefill("assistant", text)
                 self._move(sounds=())
             else:
-                self._session.prefill("user" if role == "user" else "system", [text])
+                yield from self._prefill("user" if role == "user" else "system", text)
 
-    def _tell_settings(self) -> None:
+    def _prefill(self, role: Role, text: str) -> Generator[Step[Any], Any, None]:
+        yield from self._session.write_steps(self._session.prepare(role, [text]))
+
+    def _tell_settings(self) -> Generator[Step[Any], Any, None]:
         """The system prompt of the settings in force: at once where nothing was said yet, else as a message."""
         if not self._untold:
             return
         prompt = self.settings.prompt
         if self._session.items == 0 and not self._place.own_writes:
-            self._session = self._openings.session(prompt)
+            self._session = yield from self._openings.session(prompt)
             self._place = Place(prompt)
         else:
             own = (*self._place.own_writes, self._session.items)
             # Unlike what is said, a persona holds for as long as the call lasts.
-            self._session.write(self._session.prepare("system", prompt.content()), stays=True)
+            yield from self._session.write_steps(self._session.prepare("system", prompt.content()), stays=True)
             self._move(prompt=prompt, own_writes=own)
 
     @property
     def _untold(self) -> bool:
         return self.settings.prompt != self._place.prompt
 
-    def _instruct(self, instructions: str) -> None:
+    def _instruct(self, instructions: str) -> Generator[Step[Any], Any, None]:
         if instructions:
             own = (*self._place.own_writes, self._session.items)
-            self._session.prefill("system", [instructions])
+            yield from self._prefill("system", instructions)
             self._move(own_writes=own)
 
     @contextmanager
@@ -188,12 +197,12 @@ class Talk:
 
     # Replies --------------------------------------------------------------------------------------------------------
 
-    def begin(self, options: GenerateOptions) -> Answer:
+    def begin(self, options: GenerateOptions) -> Generator[Step[Any], Any, Answer]:
         """Begin a reply to everything written so far; `end` it before anything else. Raises `ItemRejected`."""
         asked_at = self._place
         with self._all_or_nothing():
-            self._tell_settings()
-            self._instruct(options.instructions)
+            yield from self._tell_settings()
+            yield from self._instruct(options.instructions)
             session, before = self._session, self._session.mark()
             pieces = self._pieces(options)
             answer = Answer(self._place, session, before, pieces, options.instructions, self.length)
@@ -237,14 +246,18 @@ class Talk:
             mark.session.rollback(mark.mark)
         self._session, self._place = mark.session, mark.place
 
-    def keep_heard(self, before: TalkMark, keep_ms: int) -> Kept:
+    def keep_heard(self, before: TalkMark, keep_ms: int) -> Generator[Step[Any], Any, Kept]:
         """Undo everything since `before`, but what was heard of the reply begun there. Raises `MarkGone`."""
         answer = self._answers.get(before.place)
         if answer is None:
             self.rollback(before)
             return Kept("")
-        with _gone():
-            kept = answer.session.keep_heard(answer.before, keep_ms)
+        try:
+            with _gone():
+                kept = yield from answer.session.keep_heard_steps(answer.before, keep_ms)
+        except GeneratorExit:
+            self.rollback(before)
+            raise
         if not kept.ids:
             self.rollback(before)
             return Kept("")

@@ -78,7 +78,10 @@ class Transcript:
         return " ".join(part for part in parts if part)
 
     async def _piece(self, clip: Clip) -> str:
-        running = await self._device.run(lambda: self._asked(clip), self._due)
+        session = await self._device.run(lambda: self._openings.transcription(self._language), self._due)
+        message = await asyncio.to_thread(session.prepare, "user", [clip])
+        await self._device.complete(session.write_steps(message), self._due)
+        running: Running[Piece] = Running(session.reply_steps(LIKELIEST, speak=False))
         text = ""
         try:
             while (piece := await self._device.pull(running, self._due)) is not None:
@@ -86,8 +89,3 @@ class Transcript:
         finally:
             await self._device.run(running.close, 0.0)
         return text.strip()
-
-    def _asked(self, clip: Clip) -> Running[Piece]:
-        session = self._openings.transcription(self._language)
-        session.prefill("user", [clip])
-        return Running(session.reply_steps(LIKELIEST, speak=False))

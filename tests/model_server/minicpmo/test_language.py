@@ -10,7 +10,8 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2Rot
 
 from model_server.minicpmo.config import LanguageConfig
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.network.language import Language, Layer, Part, causal
+from model_server.minicpmo.network.attention import Apart, Part, causal
+from model_server.minicpmo.network.language import Language, Layer
 from model_server.minicpmo.network.layers import KVCache, RMSNorm, rotary_table, rotate
 
 OFFICIAL = LanguageConfig(num_layers=1, vocab_size=8)
@@ -68,7 +69,7 @@ def test_a_layer_of_official_size_is_transformers() -> None:
     for first, last in ((0, start), (start, len(x) - 1), (len(x) - 1, len(x))):  # Two blocks and a single step.
         cos, sin = rotary_table(torch.arange(first, last), OFFICIAL.head_dim, OFFICIAL.rope_theta, x.dtype)
         seen = None if last - first == 1 else causal(first, last - first, x.device)
-        done.append(ours(x[first:last], cos, sin, [Part(0, last - first, cache, seen)], 0))
+        done.append(ours(x[first:last], cos, sin, Apart([Part(0, last - first, cache, seen)]), 0))
         cache.length = last
     torch.testing.assert_close(torch.cat(done), golden, atol=1e-4, rtol=0)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -124,6 +126,22 @@ def test_a_failure_leaves_the_cache_as_it_was(encoder: AudioEncoder, before: int
     encoder.project_out = project
     assert cache.length == length
     assert all(torch.equal(now, then) for now, then in zip(kept(cache), content, strict=True))
+
+
+@torch.inference_mode()
+def test_in_groups_of_layers_the_same_is_heard(encoder: AudioEncoder) -> None:
+    cache, groups = encoder.new_cache(), encoder.new_cache()
+    for number in range(4):  # The last one begins a new cache.
+        whole, halting = encoder.stream(mel(60, number), cache), encoder.stream_by_groups(mel(60, number), groups, 1)
+        before, found = groups.length, list[torch.Tensor]()
+
+        def taking(work: Generator[None, None, torch.Tensor], into: list[torch.Tensor]) -> Iterator[None]:
+            into.append((yield from work))
+
+        lengths = [groups.length for _ in taking(halting, found)]
+        assert lengths == [before] * (len(encoder.layers) - 1)
+        assert torch.equal(found[0], whole)
+        assert groups.length == cache.length
 
 
 @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from model_server.minicpmo import writing
 from model_server.minicpmo.errors import OrderError
 from model_server.minicpmo.inputs.message import Message
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.sampling import TextSampling
-from model_server.minicpmo.replies.steps import LanguageStep, Stretch
+from model_server.minicpmo.replies.steps import LanguageStep, Steps, Stretch
 from model_server.minicpmo.scheduling.batcher import Batcher, Running
 from model_server.minicpmo.session import Session
 from model_server.minicpmo.words.prompts import UNIT
@@ -88,3 +91,103 @@ def test_what_is_given_up_has_written_nothing(model: MiniCPMO, stretches: int) -
     for each in (session, twin):
         each.prefill("user", ["go on"])
     assert torch.equal(*(each.cache.keys[-1][:, : each.length] for each in (session, twin)))
+
+
+SPEECH = 16_000 * 29
+
+
+def thirty_seconds(session: Session) -> Steps[Any]:
+    """One clip, as long as the encoder hears at once."""
+    noise = np.random.default_rng(5).standard_normal(SPEECH).astype(np.float32)
+    return session.write_steps(session.prepare("user", [UNIT, noise * 0.1]))
+
+
+def silent_second(session: Session) -> Steps[Any]:
+    return session.remember_silent_steps(still(session))
+
+
+def pictures_before_a_reply(session: Session) -> Steps[Any]:
+    for _ in range(3):
+        session.remember_silent(still(session))
+    return session.reply_steps(TextSampling(max_new_tokens=3, do_sample=False), speak=False)
+
+
+def told_reply(session: Session) -> Steps[Any]:
+    return session.append_reply_steps([5] * 40)
+
+
+def system_prompt(session: Session) -> Steps[Any]:
+    return session.write_steps(session.prepare("system", ["be brief " * 20]), stays=True)
+
+
+def still(session: Session) -> Message:
+    return session.prepare("user", [UNIT, Image.new("RGB", (64, 48))])
+
+
+@pytest.fixture
+def by_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny network has few layers: each is a group."""
+    monkeypatch.setattr(writing, "LAYERS_AT_ONCE", 1)
+
+
+@pytest.mark.parametrize(
+    ("job", "least"),
+    [(thirty_seconds, 5), (silent_second, 3), (pictures_before_a_reply, 2), (told_reply, 2), (system_prompt, 2)],
+)
+@pytest.mark.usefixtures("by_layers")
+def test_between_two_passes_of_a_speaker_others_get_one_stretch(
+    model: MiniCPMO, job: Callable[[Session], Steps[Any]], least: int
+) -> None:
+    other, speaker, batcher, done = told(model), told(model), Batcher(lambda: 0.0), list[Any]()
+    batcher.pull(Running(job(other)), 5.0, done.append)
+    running = Running(speaker.reply_steps(TextSampling(max_new_tokens=60, min_new_tokens=60), speak=False))
+    stretches, turns = list[int](), 0
+    while not done and turns < 100:
+        # What the person hears is asked for again while one stretch of the other is run.
+        batcher.tick()
+        stretches.append(batcher.counts["Stretch.passes"])
+        passes = batcher.counts["LanguageStep.passes"]
+        pieces = list[Any]()
+        batcher.pull(running, 0.0, pieces.append)
+        while not pieces:
+            batcher.tick()
+        assert batcher.counts["LanguageStep.passes"] == passes + 3 or done
+        turns += 1
+    assert stretches[-1] >= least
+    assert all(later - earlier <= 1 for earlier, later in zip([0, *stretches], stretches, strict=False))
+
+
+@pytest.mark.parametrize("job", [thirty_seconds, silent_second, told_reply, system_prompt])
+@pytest.mark.usefixtures("by_layers")
+def test_other_work_that_is_given_up_has_written_nothing(model: MiniCPMO, job: Callable[[Session], Steps[Any]]) -> None:
+    session, twin, batcher, outcomes = told(model), told(model), Batcher(), list[Any]()
+    before, heard = (session.length, session.items), session.audio_cache.length
+    running = Running(job(session))
+    batcher.pull(running, 0.0, outcomes.append)
+    batcher.tick()
+    running.close()
+    batcher.tick()
+    assert outcomes == [None]
+    assert ((session.length, session.items), session.audio_cache.length) == (before, heard)
+    for each in (session, twin):
+        each.prefill("user", ["go on"])
+    assert torch.equal(*(each.cache.keys[-1][:, : each.length] for each in (session, twin)))
+
+
+@pytest.mark.usefixtures("by_layers")
+def test_calls_that_write_at_once_finish_one_after_the_other_by_due(model: MiniCPMO) -> None:
+    batcher, finished, ticks = Batcher(lambda: 0.0), list[tuple[int, int]](), 0
+
+    def finish(number: int, outcome: Any) -> None:
+        finished.append((number, ticks))
+
+    for number, due in enumerate((0.5, 0.4, 0.5, 0.3)):
+        session = told(model)
+        running: Running[Any] = Running(silent_second(session))
+        batcher.pull(running, due, partial(finish, number))
+    while batcher.waiting:
+        ticks += 1
+        batcher.tick()
+    assert [number for number, _ in finished] == [3, 1, 0, 2]
+    each = ticks // 4
+    assert [tick for _, tick in finished] == [each, 2 * each, 3 * each, 4 * each]

@@ -9,11 +9,12 @@ import torch
 from msgspec import structs
 
 from model_server.minicpmo.memory.marks import SessionMark
+from model_server.minicpmo.network.cache_slots import MORE_SLOTS
 from model_server.minicpmo.serving.engine import MiniCPMOEngine
 from model_server.minicpmo.serving.talk import Talk
 from model_server.minicpmo.session import Session
 from model_server.protocol import GenerateOptions, TextItem
-from tests.model_server.minicpmo.serving.samples import CONFIG, tiny_engine
+from tests.model_server.minicpmo.serving.samples import CONFIG, tiny, tiny_engine
 
 KINDS = (torch.Tensor, Session, Talk, SessionMark)
 
@@ -45,5 +46,8 @@ async def test_two_hundred_calls_leave_nothing_behind() -> None:
     for number in range(20, 220):
         await call(engine, number)
     assert alive() == before
+    pool = tiny().model.language.pool
+    assert pool is not None
+    assert (pool.taken, pool.size) == (0, MORE_SLOTS), "slots were not given back, or each call took new ones"
     assert engine.spare
     await engine.aclose()

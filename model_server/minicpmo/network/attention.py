@@ -1,0 +1,227 @@
+"""Attention of the rows of several sequences that share a pass: each row sees its own sequence's cache alone.
+
+On a processor one sequence after the other is attended to, where its cache lies: nothing is copied, and nothing is
+gained by doing it at once. On an accelerator, where every call has its price, rows whose caches lie in slots of one
+block share a call: positions beyond a sequence's length are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model_server.minicpmo.network.cache_slots import Block
+from model_server.minicpmo.network.layers import KVCache
+
+MOST_STEPS = 16
+"""Rows of one sequence up to which it shares a call: shorter ones are filled up to the longest."""
+
+LENGTH_STEP = 64
+"""Lengths are rounded up to a multiple: kernels want masks whose rows are aligned, and few different shapes."""
+
+LOOSE = 2
+"""Up to so many slots are looked at for each one in use: that reads less than copying those in use together."""
+
+
+def in_one_call(device: torch.device) -> bool:
+    """Whether rows of several sequences are better attended to at once on such a device."""
+    return device.type != "cpu"
+
+
+class Rows(Protocol):
+    """The rows of a pass."""
+
+    def on(self, device: torch.device) -> Rows:
+        """The same with what they need on the device of the next layers."""
+        ...
+
+    def seen(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        """Write k, v [kv_heads, rows, head_dim] and tell what q [heads, rows, head_dim] find: [rows, heads * head_dim].
+
+        The query heads of one key-value head stand in a row, so that no key or value is repeated.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of one sequence among those that share a forward pass."""
+
+    start: int
+    stop: int
+    cache: KVCache
+    mask: Tensor | None
+    """[T, length + T], True where visible, or None when all is."""
+
+
+def causal(start: int, steps: int, device: torch.device) -> Tensor:
+    """Which of start + steps keys each of the last `steps` queries sees: [steps, start + steps], True where visible."""
+    return torch.ones(steps, start + steps, dtype=torch.bool, device=device).tril(start)
+
+
+class Apart:
+    """One sequence after the other."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+
+    def on(self, device: torch.device) -> Apart:
+        return Apart([replace(p, mask=None if p.mask is None else p.mask.to(device)) for p in self._parts])
+
+    def seen(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        found = []
+        for part in self._parts:
+            here = slice(part.start, part.stop)
+            keys, values = part.cache.write(layer, k[:, here], v[:, here])
+            found.append(_seen_alone(q[:, here], keys, values, part.mask))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _seen_alone(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    heads, steps, head_dim = q.shape
+    group = heads // keys.shape[0]
+    q = q.reshape(keys.shape[0], group * steps, head_dim)
+    seen = None if mask is None else mask.repeat(group, 1)
+    y = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)
+    return y.view(heads, steps, head_dim).transpose(0, 1).reshape(steps, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The rows whose caches lie in one block. All tensors lie on the device of the layers."""
+
+    block: Block
+    looked: slice | Tensor
+    """The slots that are looked at: a range of them, or their numbers [S] to be copied together."""
+    longest: int
+    rows: Tensor
+    """[N] number of each row in the pass."""
+    slots: Tensor
+    """[N] its slot."""
+    places: Tensor
+    """[N] the position it is written to."""
+    grid: Tensor
+    """[S, steps] which row of the pass asks there; any where none does."""
+    cells: Tensor
+    """[N] where in the flattened grid each row is."""
+    hidden: Tensor
+    """[S, 1, group * steps, longest] added to the scores: 0 where visible, -inf elsewhere."""
+
+    def on(self, device: torch.device) -> Shared:
+        looked = self.looked if isinstance(self.looked, slice) else self.looked.to(device)
+        names = ("rows", "slots", "places", "grid", "cells", "hidden")
+        return replace(self, looked=looked, **{name: getattr(self, name).to(device) for name in names})
+
+    def seen(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        """What the rows find: [N, heads * head_dim]."""
+        keys, values = self.block.keys[layer], self.block.values[layer]
+        keys[self.slots, :, self.places] = k[:, self.rows].transpose(0, 1)
+        values[self.slots, :, self.places] = v[:, self.rows].transpose(0, 1)
+        keys, values = keys[:, :, : self.longest][self.looked], values[:, :, : self.longest][self.looked]
+        heads, kv_heads, head_dim = q.shape[0], k.shape[0], q.shape[2]
+        slots, steps = self.grid.shape
+        asked = q[:, self.grid].view(kv_heads, heads // kv_heads, slots, steps, head_dim).permute(2, 0, 1, 3, 4)
+        asked = asked.reshape(slots, kv_heads, -1, head_dim)
+        y = F.scaled_dot_product_attention(asked, keys, values, attn_mask=self.hidden)
+        y = y.view(slots, heads, steps, head_dim).transpose(1, 2).reshape(slots * steps, -1)
+        return y[self.cells]
+
+
+class Together:
+    """The rows of each block at once; the rest, whose caches lie elsewhere, apart."""
+
+    def __init__(self, shared: Sequence[Shared], rest: Sequence[Part]) -> None:
+        self._shared, self._rest = shared, rest
+
+    def on(self, device: torch.device) -> Together:
+        rest = [replace(p, mask=None if p.mask is None else p.mask.to(device)) for p in self._rest]
+        return Together([each.on(device) for each in self._shared], rest)
+
+    def seen(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        found = q.new_empty(q.shape[1], q.shape[0] * q.shape[2])
+        for shared in self._shared:
+            found[shared.rows] = shared.seen(q, k, v, layer)
+        for part in self._rest:
+            here = slice(part.start, part.stop)
+            keys, values = part.cache.write(layer, k[:, here], v[:, here])
+            found[here] = _seen_alone(q[:, here], keys, values, part.mask)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A sequence's rows before it is known how they are attended to."""
+
+    start: int
+    count: int
+    cache: KVCache
+
+    @property
+    def shares(self) -> bool:
+        return self.cache.shares_calls and self.count <= MOST_STEPS
+
+    def part(self, device: torch.device) -> Part:
+        mask = None if self.count == 1 else causal(self.cache.length, self.count, device)
+        return Part(self.start, self.start + self.count, self.cache, mask)
+
+
+def arranged(
+    counts: Sequence[int], caches: Sequence[KVCache], group: int, device: torch.device, dtype: torch.dtype
+) -> Rows:
+    """How the rows of sequences are attended to, with room made for them; `group` query heads have a key-value head."""
+    for count, cache in zip(counts, caches, strict=True):
+        cache.reserve(cache.length + count)
+    starts = accumulate(counts, initial=0)
+    spans = [_Span(start, *each) for start, each in zip(starts, zip(counts, caches, strict=True), strict=False)]
+    sharing = [span for span in spans if span.shares]
+    if len(sharing) < 2:
+        return Apart([span.part(device) for span in spans])
+    blocks: dict[int, list[_Span]] = {}
+    for span in sharing:
+        blocks.setdefault(id(_slot(span)[0]), []).append(span)
+    shared = [_shared(found, group, device, dtype) for found in blocks.values()]
+    return Together(shared, [span.part(device) for span in spans if not span.shares])
+
+
+def _slot(span: _Span) -> tuple[Block, int]:
+    slot = span.cache.slot
+    assert slot is not None
+    return slot.block, slot.index
+
+
+def _shared(spans: Sequence[_Span], group: int, device: torch.device, dtype: torch.dtype) -> Shared:
+    block, used = _slot(spans[0])[0], [_slot(span)[1] for span in spans]
+    first, last = min(used), max(used)
+    dense = last - first < LOOSE * len(spans)
+    lines = [slot - first for slot in used] if dense else list(range(len(spans)))
+    count, steps = (last - first + 1 if dense else len(spans)), max(span.count for span in spans)
+    longest = max(span.cache.length + span.count for span in spans)
+    longest = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, spans[0].cache.capacity)
+    cells = [(line, step, span) for line, span in zip(lines, spans, strict=True) for step in range(span.count)]
+    grid, visible = [spans[0].start] * (count * steps), [1] * (count * steps)
+    for line, step, span in cells:
+        grid[line * steps + step] = span.start + step
+        visible[line * steps + step] = span.cache.length + step + 1
+
+    def there(values: list[int]) -> Tensor:
+        return torch.tensor(values, device=device)
+
+    ends = there(visible).view(count, 1, steps, 1)
+    seen = (torch.arange(longest, device=device) < ends).repeat(1, 1, group, 1)
+    return Shared(
+        block,
+        slice(first, last + 1) if dense else there(used),
+        longest,
+        rows=there([span.start + step for _, step, span in cells]),
+        slots=there([_slot(span)[1] for _, _, span in cells]),
+        places=there([span.cache.length + step for _, step, span in cells]),
+        grid=there(grid).view(count, steps),
+        cells=there([line * steps + step for line, step, _ in cells]),
+        hidden=torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill(~seen, -torch.inf),
+    )
