@@ -2,6 +2,8 @@
 /** The page's wiring: what the person does goes to the call, what the call says goes to the view. */
 
 import { Call } from "./call.js";
+import { MannerChoice } from "./manner-choice.js";
+import { Manner } from "./manner.js";
 import { Media, listDevices } from "./media.js";
 import { environmentProblem } from "./problems.js";
 import { fetchConfig } from "./signalling.js";
@@ -14,7 +16,6 @@ import { View } from "./view.js";
 const NOTICE_MS = 7000;
 
 const CAMERA_WANTED = "camera-wanted";
-const VOICE = "voice";
 const TURNS = "turns";
 const SPEECH = new URLSearchParams(location.search).get("audio") === "track" ? "track" : "channel";
 
@@ -34,8 +35,7 @@ export class App {
   notices = new Map();
   cameraWanted = recall(CAMERA_WANTED) !== "no";
   speakerId = "";
-  /** Of the assistant; the usual one where it is empty. */
-  voice = recall(VOICE) ?? "";
+  manner = new MannerChoice(this.view, new Manner(recall, remember), (words) => this.#passing("clip", words));
   /** How turns are taken: by talking, or "tap": by tapping before and after. */
   turns = recall(TURNS) ?? "talk";
   canFlip = false;
@@ -55,7 +55,8 @@ export class App {
     this.#listen();
     this.#render();
     this.config = await fetchConfig();
-    this.engine = this.config.engine ?? {};
+    this.#engineIs(this.config.engine ?? {});
+    this.manner.personas = this.config.personas;
     this.suggestions = this.engine.suggestions ?? [];
     this.#render();
   }
@@ -74,12 +75,13 @@ export class App {
       typing: () => this.call?.conversation?.typing(),
       show: (file) => void this.#show(file),
       choose: (choice) => void this.#choose(choice),
-      voice: (name) => this.#chooseVoice(name),
+      manner: (choice) => this.manner.choose(choice),
+      clip: (file) => void this.manner.bring(file),
       turns: (turns) => this.#chooseTurns(turns),
       dismiss: (key) => this.#notice(key, ""),
       wake: () => this.call?.speaker.wake(),
       settings: () => {
-        this.view.voices(this.engine.voices ?? [], this.voice);
+        this.manner.offer();
         this.view.turns(this.tapping ? "tap" : this.turns);
         void this.#listDevices();
       },
@@ -142,6 +144,7 @@ export class App {
       captions: () => this.view.captions.render(call.conversation?.captions.lines ?? []),
       suggestions: (suggestions) => this.#suggest(suggestions),
       notice: (notice) => this.#callNotice(notice),
+      ended: () => this.manner.end(),
     };
     for (const [type, react] of Object.entries(reactions)) {
       call.addEventListener(type, (event) => react(/** @type {CustomEvent} */ (event).detail));
@@ -151,7 +154,7 @@ export class App {
   #connected() {
     this.connectedMs = performance.now() - this.clickedAt;
     if (this.speakerId) void this.call?.speaker.select(this.speakerId);
-    if (this.engine.voices?.includes(this.voice)) this.call?.speakAs(this.voice);
+    if (this.call) this.manner.begin(this.call);
     if (this.turns === "tap") this.#tapToTalk();
     if (this.waitingSentence) this.call?.conversation?.say(this.waitingSentence);
     this.waitingSentence = "";
@@ -188,13 +191,6 @@ export class App {
       this.#passing("device", `This device cannot be used. ${error instanceof Error ? error.message : ""}`.trim());
     }
     await this.#listDevices();
-  }
-
-  /** @param {string} name */
-  #chooseVoice(name) {
-    this.voice = name;
-    remember(VOICE, name);
-    this.call?.speakAs(name);
   }
 
   /** @param {string} turns */
@@ -284,11 +280,18 @@ export class App {
     this.#render();
   }
 
-  /** @param {{capabilities?: any, recording?: boolean}} session */
+  /** @param {{capabilities?: any, recording?: boolean, voice?: string, instructions?: string}} session */
   #session(session) {
-    this.engine = session.capabilities ?? this.engine;
+    if (session.capabilities) this.#engineIs(session.capabilities);
+    this.manner.follow(session);
     this.recording = session.recording === true;
     this.#render();
+  }
+
+  /** @param {Record<string, any>} engine its capabilities */
+  #engineIs(engine) {
+    this.engine = engine;
+    this.manner.engine = engine;
   }
 
   /** @param {string[]} suggestions */
@@ -320,6 +323,7 @@ export class App {
       canStop: this.call?.conversation?.answering ?? false,
       brand: engine.model ?? "Assistant",
       standIn: engine.scripted ? engine.notice || "Scripted stand-in, not a network" : "",
+      manner: isConnected(state) ? this.manner.words : "",
       recording: live && this.recording,
       about: [engine.engine, this.config?.version].filter(Boolean).join(" · "),
       suggestions: this.suggestions,

@@ -190,9 +190,14 @@ export class Call extends EventTarget {
     this.#emit("signal", { type: "connected" });
   }
 
-  /** The assistant speaks in this voice from its next answer on. @param {string} voice a name, empty for the usual one */
-  speakAs(voice) {
-    this.connection?.send({ type: "session.update", session: { voice } });
+  /** How the assistant is from its next answer on. @param {{voice?: string, instructions?: string, language?: string}} session */
+  configure(session) {
+    if (Object.keys(session).length) this.connection?.send({ type: "session.update", session });
+  }
+
+  /** Brings a clip of a voice; resolves with its name. Raises `VoiceRefused`. @param {Blob} clip */
+  async bringVoice(clip) {
+    return this.connection?.bringVoice(clip) ?? "";
   }
 
   /** The devices changed: the gateway, the peer connection and the meter follow. */

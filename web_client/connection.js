@@ -8,7 +8,7 @@
 
 import { decodeSpeech } from "./messages.js";
 import { CallProblem, problem } from "./problems.js";
-import { hangUp, offerCall } from "./signalling.js";
+import { VoiceRefused, hangUp, offerCall, sendVoice } from "./signalling.js";
 
 const GATHERING_MS = 300;
 const CONNECT_MS = 10_000;
@@ -70,6 +70,12 @@ export class Connection extends EventTarget {
   /** @param {MediaStreamTrack} track */
   async replaceMicrophone(track) {
     await this.transceiver.sender.replaceTrack(track);
+  }
+
+  /** Brings a clip of a voice; resolves with its name. Raises `VoiceRefused`. @param {Blob} clip @returns {Promise<string>} */
+  async bringVoice(clip) {
+    if (this.#answer === null) throw new VoiceRefused("There is no call to bring it to.");
+    return sendVoice(clip, this.#answer.secret);
   }
 
   /** Hangs up, or leaves the line. */

@@ -48,6 +48,21 @@ const WORDS = {
   unexpected: ["Something went wrong", "Call again. If it happens once more, reload the page."],
 };
 
+/** @type {Record<string, string>} why a clip of a voice was not taken, by the service's code */
+const VOICE_WORDS = {
+  clip_too_large: "This file is larger than 5 MB. Choose a shorter recording.",
+  too_many_voices: "This call has been brought as many clips as it may have. Hang up and call again to bring another.",
+  no_voice_clips: "This assistant speaks in its own voices only.",
+};
+
+/** @param {{code?: string, message?: string} | undefined} error the service's; undefined where none came */
+export function voiceRefusal(error) {
+  // What a file begins with is for programmers.
+  const message = error?.message?.replace(/, got a file that begins with .*$/, "");
+  if (error?.code === "invalid_voice") return `This clip cannot be used: ${message}.`;
+  return VOICE_WORDS[error?.code ?? ""] ?? "The clip did not get through. Try again.";
+}
+
 /**
  * @param {string} code a key of the table above; an unknown one becomes `unexpected`
  * @param {string} [detail] the service's own words, put after the advice

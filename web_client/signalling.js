@@ -1,7 +1,7 @@
 // @ts-check
 /** The HTTP side of a call: what the service offers, the offer and its answer, the waiting line, hanging up. */
 
-import { CallProblem, problem, refusalProblem } from "./problems.js";
+import { CallProblem, problem, refusalProblem, voiceRefusal } from "./problems.js";
 
 const CALLS = "/v1/realtime/calls";
 
@@ -11,14 +11,14 @@ const ASK_AGAIN_MS = 2000;
 /**
  * What the service says before a call.
  * @typedef {{ice_servers: RTCIceServer[], engine: Record<string, any> | null, limits: Record<string, any>,
- *   version: string}} Config
+ *   personas: import("./manner.js").Persona[], version: string}} Config
  *
  * @typedef {{sdp: string, location: string, secret: string}} Answer
  * @typedef {{place: number, wait_s: number}} Queued
  */
 
 /** @type {Config} */
-const UNKNOWN = { ice_servers: [], engine: null, limits: {}, version: "" };
+const UNKNOWN = { ice_servers: [], engine: null, limits: {}, personas: [], version: "" };
 
 /** The service's configuration; the bare minimum when it does not answer, since the call itself will say why. */
 export async function fetchConfig() {
@@ -54,6 +54,23 @@ export async function offerCall(sdp, signal, onQueued) {
 export function hangUp(location, secret) {
   const headers = { Authorization: `Call ${secret}` };
   return fetch(location, { method: "DELETE", headers, keepalive: true }).catch(() => undefined);
+}
+
+/** A clip that was not taken; the message is for the person. */
+export class VoiceRefused extends Error {}
+
+/**
+ * Brings a clip of a voice to a call; resolves with its name there. Raises `VoiceRefused`.
+ * @param {Blob} clip
+ * @param {string} secret the call's
+ * @returns {Promise<string>}
+ */
+export async function sendVoice(clip, secret) {
+  const headers = { Authorization: `Call ${secret}` };
+  const response = await fetch("/v1/voices", { method: "POST", headers, body: clip }).catch(() => null);
+  const body = await response?.json().catch(() => null);
+  if (response?.status !== 201) throw new VoiceRefused(voiceRefusal(body?.error));
+  return body.id;
 }
 
 /** @param {string} sdp @param {string} ticket @param {AbortSignal} signal */

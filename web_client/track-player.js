@@ -46,7 +46,9 @@ export class TrackPlayer extends EventTarget {
     this.#paused = number === this.#number;
   }
 
-  resume() {
+  /** Goes on, from `fromMs` where the cut word is said again. @param {number} _number @param {number} [fromMs] */
+  resume(_number, fromMs) {
+    if (fromMs !== undefined) this.#heardMs = Math.min(this.#heardMs, fromMs);
     this.#paused = false;
   }
 

@@ -3,7 +3,7 @@
  * The page: draws a `Model`, and turns clicks into events. It keeps nothing but what it drew.
  *
  * Events: `call`, `hangup`, `mute`, `tapping`, `camera`, `flip`, `stop`, `typing`, `wake`, `settings`; with a detail: `say` (string), `show`
- * (File), `choose` ({kind, deviceId}), `voice` (name), `dismiss` (key of a notice).
+ * (File), `choose` ({kind, deviceId}), `manner` ({what, name}), `clip` (File), `turns` (string), `dismiss` (key of a notice).
  */
 
 import { CaptionsView } from "./captions-view.js";
@@ -15,8 +15,9 @@ import { muteLabel, wording } from "./wording.js";
  * @typedef {{key: string, text: string, action?: string}} Notice
  *
  * `standIn`: said plainly when the engine is scripted. `recording`: the call is written down. `about`: engine and version.
+ * `manner`: who the assistant is in this call and how it sounds.
  * @typedef {{state: import("./states.js").State, muted: boolean, tapping?: boolean, cameraOn: boolean, cameraLive: boolean,
- *   mirrored: boolean, canFlip: boolean, canStop: boolean, brand: string, standIn: string, recording?: boolean, about: string,
+ *   mirrored: boolean, canFlip: boolean, canStop: boolean, brand: string, standIn: string, manner?: string, recording?: boolean, about: string,
  *   suggestions: string[], notices: Notice[]}} Model
  */
 
@@ -61,6 +62,8 @@ export class View extends EventTarget {
     this.#text("brand-name", model.brand);
     this.#text("stand-in", model.standIn);
     this.#text("about", model.about);
+    this.#text("manner", model.manner ?? "");
+    this.find("manner").hidden = !model.manner;
     this.find("stand-in").hidden = model.standIn === "";
     this.find("recording").hidden = !model.recording;
     this.find("self-view").hidden = !model.cameraLive;
@@ -92,12 +95,29 @@ export class View extends EventTarget {
     this.find("speaker-choice").hidden = !canChooseSpeaker || devices.audiooutput.length === 0;
   }
 
-  /** Fills the picker of voices, which hides where there is nothing to choose. @param {string[]} names @param {string} chosen */
-  voices(names, chosen) {
-    const picker = /** @type {HTMLSelectElement} */ (this.find("choose-voice"));
-    picker.replaceChildren(option("", "The usual one"), ...names.map((name) => option(name, name.replaceAll("_", " "))));
-    picker.value = names.includes(chosen) ? chosen : "";
-    this.find("voice-choice").hidden = names.length === 0;
+  /**
+   * Fills a picker of how the assistant is to be, which hides where there is nothing to choose.
+   * @param {"voice" | "persona" | "language"} what
+   * @param {[string, string][]} choices value and words of each, beyond the usual one
+   * @param {string} chosen
+   * @param {boolean} [growing] choices may come
+   */
+  manner(what, choices, chosen, growing = false) {
+    const picker = /** @type {HTMLSelectElement} */ (this.find(`choose-${what}`));
+    picker.replaceChildren(option("", "The usual one"), ...choices.map(([value, words]) => option(value, words)));
+    picker.value = choices.some(([value]) => value === chosen) ? chosen : "";
+    this.find(`${what}-choice`).hidden = choices.length === 0 && !growing;
+  }
+
+  /** @param {boolean} taken whether the engine speaks in the voice of a clip */
+  clips(taken) {
+    this.find("clip-choice").hidden = !taken;
+  }
+
+  /** What became of a clip. @param {string} text @param {boolean} [trouble] */
+  clipWord(text, trouble = false) {
+    this.#text("clip-word", text);
+    this.find("clip-word").toggleAttribute("data-problem", trouble);
   }
 
   /** @param {string} turns "talk" or "tap" */
@@ -186,7 +206,8 @@ export class View extends EventTarget {
     });
     this.find("composer").addEventListener("submit", (event) => this.#submit(event));
     this.find("sentence").addEventListener("input", () => this.#emit("typing"));
-    this.#listenForPictures();
+    this.#listenForFiles("show-picture", "picture-file", "show");
+    this.#listenForFiles("bring-voice", "voice-file", "clip");
     this.#listenForDevices();
   }
 
@@ -205,12 +226,13 @@ export class View extends EventTarget {
     if (text) this.#emit("say", text);
   }
 
-  #listenForPictures() {
-    const picker = /** @type {HTMLInputElement} */ (this.find("picture-file"));
-    this.find("show-picture").addEventListener("click", () => picker.click());
+  /** @param {string} button @param {string} field of a file @param {string} event */
+  #listenForFiles(button, field, event) {
+    const picker = /** @type {HTMLInputElement} */ (this.find(field));
+    this.find(button).addEventListener("click", () => picker.click());
     picker.addEventListener("change", () => {
       const file = picker.files?.[0];
-      if (file) this.#emit("show", file);
+      if (file) this.#emit(event, file);
       picker.value = "";
     });
   }
@@ -224,10 +246,17 @@ export class View extends EventTarget {
       const picker = /** @type {HTMLSelectElement} */ (this.find(`choose-${kind}`));
       picker.addEventListener("change", () => this.#emit("choose", { kind, deviceId: picker.value }));
     }
-    const voice = /** @type {HTMLSelectElement} */ (this.find("choose-voice"));
-    voice.addEventListener("change", () => this.#emit("voice", voice.value));
+    for (const what of ["voice", "persona", "language"]) {
+      const picker = /** @type {HTMLSelectElement} */ (this.find(`choose-${what}`));
+      picker.addEventListener("change", () => this.#emit("manner", { what, name: picker.value }));
+    }
     const turns = /** @type {HTMLSelectElement} */ (this.find("choose-turns"));
     turns.addEventListener("change", () => this.#emit("turns", turns.value));
+  }
+
+  /** Whether the settings are open. */
+  get inSettings() {
+    return this.#dialog.open;
   }
 
   get #dialog() {

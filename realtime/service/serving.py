@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -32,6 +33,8 @@ from realtime.web.calls import CallLimits, Calls
 
 HANG_UP_S = 1.5
 SWEEP_S = 1.0
+GARBAGE_AFTER = 5_000
+"""Objects that came and stayed before the youngest are searched for garbage: a few seconds of one call."""
 
 FactoryMaker = Callable[[Settings, Metrics, ModelServer], CallFactory]
 log = structlog.get_logger(__name__)
@@ -151,7 +154,15 @@ async def _sweep(calls: Calls, clock: Callable[[], float]) -> None:
 
 async def _say_ready(start: Start, model_server: ModelServer) -> None:
     await model_server.wait_ready(None)
+    _settle_memory()
     start.on_ready()
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: searching it for garbage beside RTP costs a processor 2 % and 50 ms at a time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER, 10, 10)
 
 
 def _say_child(settings: Settings) -> Callable[[str], None]:

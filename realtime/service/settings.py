@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from realtime.floor.end_of_turn import Eagerness
+from realtime.service.personas import read_personas
 
 _PAGE = Path(__file__).resolve().parents[2] / "web_client"
 
@@ -147,6 +148,7 @@ class Settings(BaseSettings):
     dtype: str | None = Field(None, description="its numbers: auto, bfloat16, float16, float32")
     quantize: str | None = Field(None, description="its weights: none, int8, int4")
     script: Path | None = Field(None, description="script of the demo engine (YAML)")
+    personas: Path | None = Field(None, description="personas that callers choose from (TOML), not for the demo engine")
     model_server: str | None = Field(
         None, description="use the model server at this wss:// URL instead of starting one"
     )
@@ -199,6 +201,12 @@ class Settings(BaseSettings):
     def _check_ca(cls, file: Path | None) -> Path | None:
         if file is not None and not file.is_file():
             raise ValueError(f"there is no file {file}")
+        return file
+
+    @field_validator("personas")
+    @classmethod
+    def _check_personas(cls, file: Path | None) -> Path | None:
+        read_personas(file)
         return file
 
     @field_validator("record_events")

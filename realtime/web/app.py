@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from realtime.service.metrics import CONTENT_TYPE, Metrics
+from realtime.service.personas import read_personas
 from realtime.service.settings import Settings
 from realtime.service.upstream import Readiness
 from realtime.web.admission import Place
@@ -31,6 +32,7 @@ from realtime.web.calls import Calls
 from realtime.web.doors import Doors, SecurityHeaders
 from realtime.web.offers import MAX_OFFER_BYTES, check_offer
 from realtime.web.page import PageFiles
+from realtime.web.personas import PersonaRoutes
 from realtime.web.refusals import BodyRejected, Refusal
 from realtime.web.voices import VoiceRoutes, call_secret
 
@@ -53,7 +55,8 @@ class Gateway:
 
 def create_app(gateway: Gateway, names: tuple[str, ...]) -> Starlette:
     """The application; `names` are the host names and addresses it may be reached by."""
-    routes = _Routes(gateway)
+    personas = PersonaRoutes(read_personas(gateway.settings.personas), gateway.readiness)
+    routes = _Routes(gateway, personas)
     origins = gateway.settings.allowed_origins
     return Starlette(
         routes=[
@@ -64,6 +67,7 @@ def create_app(gateway: Gateway, names: tuple[str, ...]) -> Starlette:
                     Route("/realtime/calls/{call_id}", routes.hang_up, methods=["DELETE"]),
                     Route("/config", routes.config),
                     *VoiceRoutes(gateway.calls, gateway.readiness).routes(),
+                    *personas.routes(),
                 ],
             ),
             Route("/healthz", routes.health),
@@ -87,7 +91,8 @@ def create_app(gateway: Gateway, names: tuple[str, ...]) -> Starlette:
 
 
 class _Routes:
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, personas: PersonaRoutes) -> None:
+        self._personas = personas
         self._calls = gateway.calls
         self._readiness = gateway.readiness
         self._settings = gateway.settings
@@ -118,6 +123,7 @@ class _Routes:
         body: dict[str, Any] = {
             "ice_servers": [server.model_dump(exclude_none=True) for server in settings.ice_servers],
             "engine": None if capabilities is None else msgspec.to_builtins(capabilities),
+            "personas": self._personas.told(),
             "limits": {"max_calls": settings.max_calls, "max_call_s": settings.max_call_minutes * 60},
             "version": _version(),
         }

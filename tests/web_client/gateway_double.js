@@ -9,6 +9,9 @@
     pictures: [],
     requests: [],
     labels: [],
+    /** Clips that were brought, and what is said to them. */
+    clips: [],
+    clipAnswer: { status: 201, id: "voice_1", owner: "call", seconds: 2 },
     /** What the page asked of each channel. */
     wishes: {},
     peer: null,
@@ -100,6 +103,12 @@
     return new Response(peer.localDescription.sdp, { status: 201, headers });
   }
 
+  function takeClip(headers, body) {
+    gateway.clips.push({ ...headers, name: body.name, size: body.size });
+    const { status, ...answer } = gateway.clipAnswer;
+    return new Response(JSON.stringify(answer), { status });
+  }
+
   const createDataChannel = RTCPeerConnection.prototype.createDataChannel;
   RTCPeerConnection.prototype.createDataChannel = function (label, wishes = {}) {
     gateway.wishes[label] = wishes;
@@ -108,6 +117,7 @@
 
   window.fetch = async (resource, options = {}) => {
     const { method = "GET", headers = {}, body } = options;
+    if (String(resource) === "/v1/voices" && method === "POST") return takeClip(headers, body);
     if (!String(resource).startsWith("/v1/realtime/calls")) return trueFetch(resource, options);
     gateway.requests.push({ method, path: String(resource), headers: { ...headers } });
     news();

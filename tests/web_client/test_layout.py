@@ -25,7 +25,8 @@ DRAW = """async ([name, notices]) => {
   const live = isConnected(state);
   window.view.render({
     state, muted: false, cameraOn: true, cameraLive: live, mirrored: true, canFlip: true, canStop: name === "speaking",
-    brand: engine.model, standIn: engine.notice, about: "", suggestions: engine.suggestions, notices,
+    brand: engine.model, standIn: engine.notice,
+    manner: live ? "Museum desk · Voice: very calm" : "", about: "", suggestions: engine.suggestions, notices,
   });
   const line = (id, who, text) => ({ id, who, text, shown: text.length, cut: false, live: false });
   const text = "A sentence of some length. ".repeat(3);
@@ -44,7 +45,7 @@ MEASURE = """() => {
     controls: boxes("button:not(#suggestions button):not(#orb), input:not([type=file])"),
     chips: boxes("#suggestions button"),
     row: boxes("#suggestions"),
-    parts: boxes("#orb, .state, #captions, #suggestions, #composer, #dock, #self-view, #notices"),
+    parts: boxes("#manner, #orb, .state, #captions, #suggestions, #composer, #dock, #self-view, #notices"),
     scrolls: [document.documentElement.scrollHeight > innerHeight, document.documentElement.scrollWidth > innerWidth],
   };
 }"""

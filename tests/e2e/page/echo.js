@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * A room without echo cancellation: what the page plays comes back into its microphone, 80 ms later and 10 dB softer.
+ * A room without echo cancellation: what the page's `<audio>` element gives out comes back into its microphone, 80 ms
+ * later and 10 dB softer.
  *
  * `window.__room` is the stream that the page takes for its microphone, once it has asked for one.
  */
@@ -23,7 +24,12 @@
       const played = window.__call?.loopbackStream;
       if (!played) return;
       clearInterval(looking);
-      context.createMediaStreamSource(played).connect(delay);
+      const loudspeaker = new GainNode(context);
+      context.createMediaStreamSource(played).connect(loudspeaker).connect(delay);
+      const element = /** @type {HTMLAudioElement} */ (document.querySelector("audio"));
+      const follow = () => (loudspeaker.gain.value = element.muted ? 0 : 1);
+      element.addEventListener("volumechange", follow);
+      follow();
     }, LOOK_EVERY_MS);
     const heard = new MediaStream([...room.stream.getAudioTracks(), ...stream.getVideoTracks()]);
     Object.defineProperty(window, "__room", { value: heard, configurable: true });
