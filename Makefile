@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run chat test bench bench-batching bench-ears bench-engine bench-floor parity lint soak lock clean
+.PHONY: run chat test bench bench-batching bench-calls bench-ears bench-engine bench-floor parity lint soak lock clean
 
 run: $(if $(findstring minicpmo,$(ARGS)),.venv/model.done,.venv/run.done)
 	$(BIN)/python -m realtime $(ARGS)
@@ -19,6 +19,9 @@ bench: .venv/dev.done
 
 bench-batching: .venv/dev.done
 	$(BIN)/python -m tests.bench.batching $(ARGS)
+
+bench-calls: .venv/dev.done
+	$(BIN)/python -m tests.bench.calls $(ARGS)
 
 bench-ears: .venv/dev.done
 	$(BIN)/python -m tests.bench.ears $(ARGS)

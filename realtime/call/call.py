@@ -18,9 +18,10 @@ from realtime.call import inputs
 from realtime.call.core import CallCore
 from realtime.call.inputs import Input
 from realtime.call.outside import CallFacts
+from realtime.call.timer import Timer
 from realtime.connection.channels import AUDIO
 from realtime.connection.peer import Peer
-from realtime.floor.floor import FloorState
+from realtime.floor.rules import FloorState
 from realtime.floor.turn_end_model import TurnEndJudge, TurnEndModel
 from realtime.media.decoder import Samples
 from realtime.media.speech import SpeechDetector
@@ -72,8 +73,7 @@ class Call:
         self._voices_told = 0
         self._pictures_dropped = 0
         self._still_task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer = Timer(lambda: self._core.latest, self._on_time, clock)
         self._ending: asyncio.Task[None] | None = None
 
     # ---------------------------------------------------------------------------------------------- life
@@ -96,8 +96,7 @@ class Call:
             self._ending = asyncio.create_task(self._free(), name=f"end of {self.call_id}")
 
     async def _free(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         if self._still_task is not None:
             self._still_task.cancel()
         if self._judge is not None:
@@ -153,19 +152,10 @@ class Call:
 
     def _arm(self) -> None:
         """Let the timer fire at the call's next deadline."""
-        if self._ending is not None:
-            return
-        due = self._core.deadline
-        if self._timer is not None:
-            if self._timer_at <= due:
-                return
-            self._timer.cancel()
-        self._timer_at = due
-        wait = max(0.0, due - self._clock())
-        self._timer = asyncio.get_running_loop().call_later(wait, self._on_time)
+        if self._ending is None:
+            self._timer.arm()
 
     def _on_time(self) -> None:
-        self._timer = None
         self._take(inputs.Tick())
 
     # ---------------------------------------------------------------------------------------------- from the peer
@@ -173,6 +163,8 @@ class Call:
     def on_audio(self, packet: RtpPacket) -> None:
         """One RTP packet of the microphone."""
         self._take(inputs.Packet(packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload))
+        if self._clock() >= self._core.speech_deadline:
+            self._take(inputs.Tick())
 
     def on_event(self, data: str | bytes) -> None:
         """One message of the channel `oai-events`."""

@@ -6,7 +6,7 @@ random number and reads no clock: the same inputs at the same times give the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from math import inf
 
 import structlog
 
@@ -18,14 +18,15 @@ from realtime.call.client_events import ClientEvents
 from realtime.call.inputs import Input
 from realtime.call.outside import CallFacts, Ids, Outside, StallGuard
 from realtime.call.session_settings import session_config, voice_facts
+from realtime.call.troubles import Troubles
 from realtime.call.turn_detection import TurnFinding, turn_finding
 from realtime.connection.channels import CAMERA, EVENTS, LABELS
 from realtime.connection.frames import AudioMessage, FrameError, PictureKind, decode_picture_slice, encode_audio
 from realtime.connection.liveness import Liveness
 from realtime.dialogue.dialogue import Dialogue
 from realtime.events import EventError, ServerEvent
-from realtime.floor.floor import FloorState
 from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.rules import FloorState
 from realtime.media.bands import Bands
 from realtime.media.hearing import Edge, Hearing, HearingEvent, InputSilence, Samples, Stirred, Surroundings, UnitClosed
 from realtime.media.line_check import LineCheck
@@ -38,7 +39,6 @@ from realtime.output.playout import Playout
 from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
 from realtime.session.model_session import SessionState
-from realtime.session.reports import SessionError
 
 log = structlog.get_logger(__name__)
 
@@ -49,16 +49,6 @@ STILL_PHASE_S = 0.6
 """How far into each unit a picture is asked of a video track: it arrives in time for the unit, and fresh."""
 
 SILENT_INPUT_MS = 3_000
-
-
-class _ToldDialogue(Dialogue):
-    """A dialogue whose floor's decisions are told outside."""
-
-    told: Callable[[FloorState, FloorState, str], None]
-
-    def _log_transition(self, old: FloorState, new: FloorState, reason: str) -> None:
-        super()._log_transition(old, new, reason)
-        self.told(old, new, reason)
 
 
 class CallCore:
@@ -79,6 +69,7 @@ class CallCore:
         self._turns = TurnFinding(facts.rules)
         self._hearing = Hearing(self.receiver, detector, now, self._played)
         self._speaking = Speaking(self._emit, self._transmit, outside.flush, self._new_playout)
+        self._troubles = Troubles(facts.call_id, self._emit, outside.end, metrics)
         self._dialogue = self._new_dialogue()
         self._client_events = ClientEvents(self._dialogue, self, self._ids.new)
         self._pictures = PictureAssembler()
@@ -88,33 +79,42 @@ class CallCore:
         self._recording = facts.recording
         self._greet_at: float | None = None
         self._still_at: float | None = None
-        self._pictures_dropped = 0
 
     def _new_dialogue(self) -> Dialogue:
-        dialogue = _ToldDialogue(
+        return Dialogue(
             self._facts.capabilities,
-            StallGuard(self._outside.session, self._stalled),
+            StallGuard(self._outside.session, self._troubles.stalled),
             self._speaking,
             self._emit,
             self._hearing.cutter,
             self._ids.new,
             self._facts.rules,
             self._metrics,
+            self._outside.decided,
         )
-        dialogue.told = self._outside.decided
-        return dialogue
 
     @property
     def deadline(self) -> float:
         """When `Tick` is due."""
-        deadlines = (
-            self._hearing.deadline,
-            self._dialogue.deadline,
-            self._liveness.deadline,
-            self._greet_at,
-            self._still_at,
-        )
-        return min(at for at in deadlines if at is not None)
+        return self._earliest(self._dialogue.deadline)
+
+    @property
+    def speech_deadline(self) -> float:
+        """When `Tick` is due for the assistant's speech, infinity while there is none."""
+        due = self._speaking.deadline
+        return inf if due is None else due
+
+    @property
+    def latest(self) -> float:
+        """When `Tick` is due at the latest, if it comes with the first packet after `speech_deadline`."""
+        return self._earliest(self._dialogue.latest)
+
+    def _earliest(self, dialogue: float | None) -> float:
+        due = self._hearing.deadline
+        for at in (dialogue, self._liveness.deadline, self._greet_at, self._still_at):
+            if at is not None and at < due:
+                due = at
+        return due
 
     def handle(self, what: Input, now: float) -> None:
         """Take one input; what follows of it has gone to `Outside` when this returns."""
@@ -140,10 +140,11 @@ class CallCore:
                 self._hearing.still(jpeg)
             case inputs.EndJudged(position, odds):
                 self._dialogue.end_judged(position, odds, now)
-            case inputs.SessionChanged():
-                self._session_changed(what)
+            case inputs.SessionChanged(state, limits):
+                self._limits = limits
+                self._troubles.session_changed(SessionState(state))
             case inputs.PicturesDropped(total):
-                self._dropped(total)
+                self._troubles.pictures_dropped(total)
             case _:
                 self._connection_changed(what, now)
 
@@ -291,34 +292,6 @@ class CallCore:
         facts = {name: getattr(state, name) for name in _MEDIA_FACTS}
         log.info("media_state", call_id=self._facts.call_id, **facts)
 
-    # ---------------------------------------------------------------------------------------------- from the session
-
-    def _session_changed(self, what: inputs.SessionChanged) -> None:
-        self._limits = what.limits
-        match SessionState(what.state):
-            case SessionState.RECOVERING:
-                self._metrics.session_recoveries.labels("sought").inc()
-                self._degraded("model_server_lost", "The assistant is being reconnected.")
-            case SessionState.CONNECTED:
-                self._metrics.session_recoveries.labels("found").inc()
-            case SessionState.LOST:
-                self._metrics.session_recoveries.labels("given_up").inc()
-                self._degraded("engine_failed", "The assistant could not be reached.")
-                self._outside.end("session_lost")
-            case SessionState.CLOSED:
-                pass
-
-    def _dropped(self, total: int) -> None:
-        self._metrics.pictures_dropped.labels("engine_slow").inc(total - self._pictures_dropped)
-        self._pictures_dropped = total
-        self._degraded("engine_slow", "The assistant sees less for a moment.")
-
-    def _stalled(self, error: SessionError) -> None:
-        """Pictures were dropped long ago and audio never is: a call whose engine stands still has ended."""
-        log.error("engine_stalled", call_id=self._facts.call_id, error=str(error))
-        self._degraded("engine_failed", "The assistant does not answer any more.")
-        self._outside.end("engine_stalled")
-
     # ---------------------------------------------------------------------------------------------- to the client
 
     def _played(self, now: float) -> Bands | None:
@@ -333,9 +306,6 @@ class CallCore:
     def _refuse(self, error: EventError) -> None:
         self._metrics.event_errors.labels(error.code).inc()
         self._emit(error.event())
-
-    def _degraded(self, reason: str, message: str) -> None:
-        self._emit(events.SessionDegraded(reason=reason, message=message))
 
     def _transmit(self, message: AudioMessage) -> None:
         if self._speaking.playout.reported:

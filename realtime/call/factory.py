@@ -13,7 +13,7 @@ from model_server.protocol import SessionConfig
 from realtime.call.call import Call, CallParts
 from realtime.call.outside import CallFacts
 from realtime.connection.peer import prepare_connections
-from realtime.floor.floor import FloorRules
+from realtime.floor.rules import FloorRules
 from realtime.floor.turn_end_model import TurnEndModel
 from realtime.media.speech import DetectorName, DetectorPool, SpeechDetector, create_detector
 from realtime.replay.recorder import Recorder

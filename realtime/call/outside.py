@@ -11,7 +11,7 @@ from model_server import protocol
 from model_server.protocol import Capabilities, Limits, SessionConfig
 from realtime.connection.frames import AudioMessage
 from realtime.dialogue.writing import SessionPort
-from realtime.floor.floor import FloorRules, FloorState
+from realtime.floor.rules import FloorRules, FloorState
 from realtime.media.decoder import Samples
 from realtime.session.reports import SessionError
 

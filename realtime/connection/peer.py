@@ -17,7 +17,8 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtp import RtpPacket
 
 from realtime.connection.channels import AUDIO, CAMERA, EVENTS, LABELS
-from realtime.connection.sctp import prepare_timers, raise_window
+from realtime.connection.inbox import receive_directly
+from realtime.connection.sctp import SpeechSctpTransport, prepare_timers, raise_window
 from realtime.media.video import AudioTap, KeyFrameTap
 from realtime.web.offers import OfferRejected
 
@@ -78,6 +79,7 @@ class Peer:
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
             raise_window(self._connection)
+            receive_directly(self._connection)
             self._choose_opus()
             self._offer_return_track()
             answer = await self._connection.createAnswer()
@@ -106,7 +108,9 @@ class Peer:
         if not self.is_open(AUDIO) or self._channels[AUDIO].bufferedAmount > MAX_BUFFERED_AUDIO:
             self.audio_dropped += 1
             return False
-        self._channels[AUDIO].send(message)
+        channel = self._channels[AUDIO]
+        assert isinstance(channel.transport, SpeechSctpTransport)
+        channel.transport.send_at_once(channel, message)
         return True
 
     async def close(self) -> None:

@@ -1,10 +1,10 @@
 """When a silence ends the person's turn: it depends on what they said and on how they speak. Sans-I/O.
 
-The odds that a turn is over grow with how long the person has spoken in it, against how long this person's turns
-usually are, and with how softly the voice ended; they fall for somebody who pauses long. A turn that is probably over
-is answered soon, one that is not is waited for. What is usual is learned within the call, from a guess that weighs as
-much as a few of them. The guesses and weights below were fitted to the tuning voices of the floor bench. Times are
-milliseconds.
+The odds that a turn is over grow with how long the person has spoken in it, against how long their turns usually are,
+and with how often their turns end after so many stretches; they fall for somebody who pauses long. A turn that is
+probably over is answered soon, one that is not is waited for. What is usual is learned within the call, from a guess
+that weighs as much as a few of them. The guesses and weights below were fitted to the tuning people of the floor bench.
+Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from realtime.floor.habit import Habit
+from realtime.floor.habit import Habit, Stretches
 
 Eagerness = Literal["low", "medium", "high", "auto", "fixed"]
 """As in OpenAI's `semantic_vad`; `fixed` is its `server_vad`: the silence that is set, whatever the person does."""
@@ -20,32 +20,29 @@ Eagerness = Literal["low", "medium", "high", "auto", "fixed"]
 SHORTEST_MS, LONGEST_MS = 200.0, 900.0
 """The silence that ends a turn stays between these unless it is fixed."""
 
-PATIENCE = 1.6
+PATIENCE = 1.65
 """A turn that is not likely to be over is waited for so many times as long as one that is."""
 
-USUAL_PAUSE_MS, PAUSE_WEIGHT = 480.0, 8.0
+USUAL_PAUSE_MS, PAUSE_WEIGHT = 480.0, 10.0
 """The middle of a stranger's pauses; it weighs as much as so many pauses."""
 
-USUAL_TURN_MS, TURN_WEIGHT = 2_900.0, 6.0
+USUAL_TURN_MS, TURN_WEIGHT = 2_750.0, 5.0
 """How long a stranger usually speaks in a turn; it weighs as much as so many turns."""
 
-LENGTH_POWER = 8.0
+LENGTH_POWER = 5.0
 """By which power the odds grow with the length of the turn."""
 
-MOST_BY_LENGTH = 5.0
+STRETCH_POWER = 0.7
+"""By which power they grow with the odds that this person's turns end after so many stretches."""
+
+MOST_BY_LENGTH = 9.0
 """The length alone makes nobody surer than this (logarithm of odds): what a learned model hears may outweigh it."""
 
-PAUSE_POWER = 4.0
+PAUSE_POWER = 3.7
 """By which power the odds fall with the pauses of somebody who pauses longer than usual."""
 
-SOON_POWER = 0.5
+SOON_POWER = 0.6
 """By which power the silence shortens for somebody who pauses shorter than usual."""
-
-USUAL_FALL_DB, MOST_FALL_DB = -0.3, 3.0
-"""How much a voice falls anyway, and how far from that it counts, up or down."""
-
-FALL_WEIGHT = 1.0
-"""By how much the logarithm of the odds grows with each dB by which the voice fell."""
 
 MOST_LOG_ODDS = 30.0
 
@@ -61,51 +58,56 @@ class EndOfTurn:
 
     def __init__(self) -> None:
         self.spoken_ms = 0.0
-        """How long the person has spoken in this turn, pauses left out."""
+        """How long the person has spoken in this turn, pauses left out,"""
+        self.stretches = 0
+        """and how often they have fallen silent."""
         self._pauses = Habit(USUAL_PAUSE_MS, PAUSE_WEIGHT, (50.0, 3_000.0))
         self._turns = Habit(USUAL_TURN_MS, TURN_WEIGHT, (300.0, 60_000.0))
+        self._stretches = Stretches()
 
     def spoke(self, lasted_ms: float) -> None:
         """The person spoke for so long and fell silent."""
         self.spoken_ms += max(0.0, lasted_ms)
+        self.stretches += 1
 
     def went_on(self, pause_ms: float) -> None:
         """That silence was a pause of so long: the turn goes on."""
+        self._stretches.went_on(self.stretches)
         self._pauses.learn(pause_ms)
 
     def began_anew(self) -> None:
         """What the person said before was a whole turn; now they begin another."""
         if self.spoken_ms > 0:
             self._turns.learn(self.spoken_ms)
-        self.spoken_ms = 0.0
+            self._stretches.ended(self.stretches)
+        self.spoken_ms, self.stretches = 0.0, 0
 
-    def odds(self, fall_db: float | None = None, judged: float = 1.0) -> float:
+    def odds(self, judged: float = 1.0) -> float:
         """How much likelier it is that the turn is over than that it goes on, whatever the silence.
 
-        `fall_db`: by how much the voice fell at its end, if that is known. `judged`: a learned model's odds.
+        `judged`: a learned model's odds.
         """
-        fall = 0.0 if fall_db is None else _within(fall_db - USUAL_FALL_DB, MOST_FALL_DB)
-        log_odds = (
-            _within(LENGTH_POWER * math.log(max(self.spoken_ms, 1.0) / self._turns.middle), MOST_BY_LENGTH)
-            - PAUSE_POWER * max(0.0, self._patience)
-            + FALL_WEIGHT * fall
-            + math.log(judged)
-        )
+        by_length = _within(self._length, MOST_BY_LENGTH)
+        log_odds = by_length - PAUSE_POWER * max(0.0, self._patience) + math.log(judged)
         return math.exp(_within(log_odds, MOST_LOG_ODDS))
 
-    def silence_ms(
-        self, usual_ms: float, eagerness: Eagerness, fall_db: float | None = None, judged: float = 1.0
-    ) -> float:
+    def silence_ms(self, usual_ms: float, eagerness: Eagerness, judged: float = 1.0) -> float:
         """The silence that ends this turn, where it is `usual_ms` for a usual person's turn that is likely over."""
         if eagerness == "fixed":
             return usual_ms
-        over = self.odds(fall_db, judged)
+        over = self.odds(judged)
         unlikely = 1 / (1 + over / BAR[eagerness])
         soon = usual_ms * math.exp(SOON_POWER * min(0.0, self._patience))
         wanted = PACE[eagerness] * (soon + (PATIENCE * usual_ms - soon) * unlikely)
         # A silence that is set beyond these bounds is meant.
         lowest, highest = min(SHORTEST_MS, usual_ms), max(LONGEST_MS, usual_ms)
         return min(max(wanted, lowest), highest)
+
+    @property
+    def _length(self) -> float:
+        """Logarithm of the odds that so much was everything."""
+        spoken = math.log(max(self.spoken_ms, 1.0) / self._turns.middle)
+        return LENGTH_POWER * spoken + STRETCH_POWER * self._stretches.log_odds(self.stretches)
 
     @property
     def _patience(self) -> float:

@@ -25,11 +25,10 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """The person's speech ended at sample `position`, or, by its level, at time `at`; it fell by `fall_db` before."""
+    """The person's speech ended at sample `position`, or, more precisely, at time `at`."""
 
     position: int
     at: float
-    fall_db: float | None = None
     judged: float = 1.0
     """A learned model's odds that the turn is over."""
 

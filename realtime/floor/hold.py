@@ -17,7 +17,7 @@ from realtime.floor.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from realtime.floor.interruption import LASTING_MS, EarlyHolds, Meaning, Sign
+from realtime.floor.interruption import LASTING_MS, STRANGER_DB, EarlyHolds, Meaning, Sign
 from realtime.floor.replies import LogTransition, Replies
 from realtime.floor.rules import FloorRules, FloorState
 from realtime.floor.turn import REPAIR_MS
@@ -34,6 +34,12 @@ TAIL_MS = 200.0
 
 LEARNING_S, LONGEST_LEARNING_S = 1.5, 3.0
 """After each hold for an echo nothing that may be one holds for so long more: only sound that goes on teaches it."""
+
+GOES_ON_MS = 500.0
+"""A voice that comes back so soon goes on: who pauses for a breath says more than "mm-hm"."""
+
+REOPENS_MS, NEXT_TO_NOTHING_MS = 1_600.0, 380.0
+"""A turn opens again so late still, if its answer had sounded for no longer than that."""
 
 REPAIR_HEARD_MS = 400.0
 """A reply of which the person heard no more than this before they went on can be taken back."""
@@ -55,6 +61,8 @@ class Holding(Replies):
         self._learning_s, self._learns_until = 0.0, 0.0
         """For how long, and until when, the echo is being learned."""
         self._early = EarlyHolds()
+        self._before = (0.0, float("-inf"))
+        """For how many milliseconds the voice lasted that was over last, which may have been the person's; its end."""
         self._no_stop_word = False
         """The keyword spotter knows that the sound which is held for wants nothing."""
 
@@ -72,7 +80,7 @@ class Holding(Replies):
         """Hold for every voice that may be the person's."""
         if self._turn.voice is None or not self._turn.is_the_person:
             return []
-        if self._turn.may_be_echo and now < self._learns_until:
+        if self._is_doubtful and now < self._learns_until:
             return []
         return self._hold(self._turn.freshen(now), now)
 
@@ -118,7 +126,7 @@ class Holding(Replies):
         if self._may_die_out(voice, now):
             self._due = now + WEIGH_AGAIN_MS / 1000
             return []
-        match self._turn.usual.meaning(self._turn.sounding, lasted_ms=_ms(now - voice.at)):
+        match self._turn.usual.meaning(self._turn.sounding, lasted_ms=self._lasted_ms(voice, now)):
             case Meaning.WANTS_FLOOR:
                 return self._yield("person speaks over the assistant", now, voice)
             case Meaning.UNCLEAR if self._may_go_on(voice) and _ms(voice.at - self._sounds_since) <= REPAIR_HEARD_MS:
@@ -132,17 +140,30 @@ class Holding(Replies):
 
     def _short_sound(self, began: SpeechStarted, ended: SpeechStopped, now: float) -> list[Effect]:
         """The sound is over already: a word that wants the floor is as short as one that does not."""
-        if self._turn.sounding and self._turn.may_be_echo and ended.at <= self._echo_over_at(began):
+        if self._turn.sounding and self._is_doubtful and ended.at <= self._echo_over_at(began):
             self._turn.usual.was_echo(self._turn.sounding)
             self._learning_s = min(self._learning_s + LEARNING_S, LONGEST_LEARNING_S)
             self._learns_until = now + self._learning_s
             return self._resume("echo", now)
-        lasted_ms = _ms(ended.at - began.at)
+        lasted_ms = self._lasted_ms(began, ended.at)
         meaning = self._turn.usual.meaning(self._turn.sounding, lasted_ms=lasted_ms, over=True)
+        if meaning is Meaning.UNCLEAR:
+            self._before = lasted_ms, ended.at
         if self._no_stop_word or self._turn.sounding is None or meaning is not Meaning.WANTS_FLOOR:
             return self._resume("short sound", now)
         self._turn.quiet = ended
         return self._yield("short word", now, began)
+
+    def _lasted_ms(self, voice: SpeechStarted, until: float) -> float:
+        """How long the voice has lasted, without the pause where it went on."""
+        before_ms, ended = self._before
+        return _ms(until - voice.at) + (before_ms if _ms(voice.at - ended) <= GOES_ON_MS else 0.0)
+
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether the voice may be no more than the assistant's own."""
+        sounding = self._turn.sounding
+        return self._turn.may_be_echo and sounding is not None and self._turn.usual.doubts(sounding)
 
     def _echo_over_at(self, voice: SpeechStarted) -> float:
         """When the voice is over, if it is the echo of what the assistant said before it fell silent."""
@@ -153,7 +174,8 @@ class Holding(Replies):
         """Whether the voice may still turn out to be an echo, which dies out as the assistant is silent now."""
         if not self._turn.may_be_echo or self._turn.sounding is None or _ms(now - voice.at) >= LASTING_MS:
             return False
-        return now < self._echo_over_at(voice) or self._turn.sounding.gap_ms > 0
+        soft = self._turn.sounding.level_db < STRANGER_DB
+        return soft or now < self._echo_over_at(voice) or self._turn.sounding.gap_ms > 0
 
     def _resume(self, reason: str, now: float) -> list[Effect]:
         assert self._reply is not None
@@ -180,7 +202,8 @@ class Holding(Replies):
         effects: list[Effect] = [Clear(self._reply)]
         self._went_on, self._no_stop_word = None, False
         if voice is not None and self._turn.current is None and self._turn.is_the_person:
-            self._went_on = voice if self._may_go_on(voice) else None
+            said_little = _ms(voice.at - self._sounds_since) <= NEXT_TO_NOTHING_MS
+            self._went_on = voice if self._may_go_on(voice, REOPENS_MS if said_little else REPAIR_MS) else None
             if self._turn.silent_ms(voice) <= REPAIR_MS:
                 self._turn.note_pause(voice)
             if self._went_on is None:
@@ -189,9 +212,9 @@ class Holding(Replies):
         self._due = now + self.rules.final_ack_ms / 1000
         return effects
 
-    def _may_go_on(self, voice: SpeechStarted) -> bool:
+    def _may_go_on(self, voice: SpeechStarted, longest_ms: float = REPAIR_MS) -> bool:
         """Whether the voice may be the rest of the turn that is being answered."""
-        return self._answers is not None and self._turn.silent_ms(voice) <= REPAIR_MS
+        return self._answers is not None and self._turn.silent_ms(voice) <= longest_ms
 
     def _heard(self, response_id: str, heard_ms: float | None, now: float) -> list[Effect]:
         if self.state != FloorState.YIELDING or not self._is_current(response_id):

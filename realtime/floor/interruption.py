@@ -42,6 +42,9 @@ LEFT_DB = -6.0
 MOST_LEFT_DB = -3.2
 """No experience makes more of a sound than that (half of it) echo."""
 
+STRANGER_DB = -42.0
+"""Somebody whose level is unknown speaks louder than this, dB of full scale; softer sounds may be echo."""
+
 LASTING_MS = 1_300.0
 """A voice that lasts so long is more than a backchannel; the assistant is silent while that is open."""
 
@@ -71,9 +74,10 @@ class Meaning(Enum):
 class Sounding:
     """What the voice that is heard sounded like in the last 1.5 s: its level, and how bright it is (dB).
 
+    `sure_db`: its level when all that may be echo is taken off, not only what is likely to be; None: the same.
     `two_beats`: it falls and rises again, like "mm-hm". `maybe_echo`: the assistant sounded just now, and has an echo,
-    or not sounded for long enough yet to know of one. `own_db`: what taking the echo off left of the level. `gap_ms`:
-    for how long it has been as good as silent.
+    or not sounded for long enough yet to know of one; `like_echo`: then, whether this is no more than that. `own_db`:
+    what taking the echo off left of the level. `gap_ms`: for how long it has been as good as silent.
     """
 
     level_db: float
@@ -82,6 +86,8 @@ class Sounding:
     maybe_echo: bool = False
     own_db: float = 0.0
     gap_ms: float = 0.0
+    sure_db: float | None = None
+    like_echo: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,10 @@ class UsualLevel:
         if sounding.own_db < MOST_LEFT_DB:
             self._left_db = max(self._left_db, min(sounding.own_db + 2.0, MOST_LEFT_DB))
 
+    def doubts(self, sounding: Sounding) -> bool:
+        """Whether a sound that may be echo, while the person's level is unknown, is no more than that."""
+        return sounding.like_echo or sounding.level_db < STRANGER_DB
+
     def learn(self, sounding: Sounding) -> None:
         """The person spoke, with the floor."""
         self.db = sounding.level_db if self.db is None else self.db + LEARN * (sounding.level_db - self.db)
@@ -155,12 +165,19 @@ class UsualLevel:
         """
         if sounding is None:
             return Meaning.WANTS_FLOOR
-        above = 0.0 if self.db is None else sounding.level_db - self.db
-        if above < FAR_DB or (self.db is None and sounding.own_db < self._left_db):
+        above, sure = self._above(sounding)
+        if sure < FAR_DB or (self.db is None and sounding.own_db < self._left_db):
             return Meaning.NOT_THE_PERSON
         voice = sounding.bright_db < BRIGHT_DB
         if lasted_ms >= LASTING_MS:
             return Meaning.WANTS_FLOOR if voice else Meaning.NOT_THE_PERSON
         softest = SOFT_ECHO_DB if sounding.maybe_echo else SOFT_DB
         word = over and above >= softest and not sounding.two_beats
-        return Meaning.WANTS_FLOOR if voice and (above >= LOUD_DB or word) else Meaning.UNCLEAR
+        return Meaning.WANTS_FLOOR if voice and (sure >= LOUD_DB or word) else Meaning.UNCLEAR
+
+    def _above(self, sounding: Sounding) -> tuple[float, float]:
+        """By how much the sound is likely, and surely, above the person's level; 0 where nothing is known of that."""
+        if self.db is None:
+            return 0.0, 0.0
+        sure_db = sounding.level_db if sounding.sure_db is None else sounding.sure_db
+        return sounding.level_db - self.db, sure_db - self.db

@@ -115,7 +115,7 @@ class PersonsTurn:
 
     def turn_over_at(self, quiet: SpeechStopped, now: float, rules: FloorRules) -> float:
         """When a turn whose voice stopped at `quiet` is over."""
-        silence_ms = self._ends.silence_ms(rules.silence_ms, rules.eagerness, quiet.fall_db, quiet.judged)
+        silence_ms = self._ends.silence_ms(rules.silence_ms, rules.eagerness, quiet.judged)
         return max(now, quiet.at + silence_ms / 1000)
 
     def note_pause(self, event: SpeechStarted) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.media.bands import BANDS, Bands
+from realtime.media.bands import BANDS, ONES, Bands
 
 Table = NDArray[np.float64]
 """Bands of frames, oldest first, shape [frames, BANDS]."""
@@ -37,11 +37,20 @@ FIT_EVERY = 10
 ENOUGH = 20
 """So many frames in which the assistant sounds are needed for a search."""
 
+ENOUGH_TO_DOUBT = 30
+"""With so many frames since the assistant's first sound it can be said that it was no echo."""
+
 DECIDED = 60
 """After so many frames in which the assistant sounds an echo would have been found."""
 
 ALIKE = 0.6
 """From this mean correlation of the bands on the microphone's power is taken to follow the assistant's."""
+
+LONG_ALIKE = 0.2
+"""By so much less where 4 s were compared: in noise an echo is less like what it is of, and chance is rarer."""
+
+OPEN = 0.47
+"""As long as they are so much alike it is not decided that there is none, for up to 4 s."""
 
 TAIL = 0.5
 """What of a frame's echo is still there in the next one: a room with an RT60 of 0.4 s."""
@@ -74,9 +83,11 @@ class EchoModel:
         self._quiet = LINGERS
         self._since = 0
         self._sounded = 0
-        self._guess = -9
+        self._guess, self._alike = -9, 0.0
         self._lag: int | None = None
         self._colour = _SILENT
+        self._most = _SILENT
+        """The most of what is played that may come back, by bands."""
         self._gain = 1.0
         self.level = 0.0
         """Mean power of the echo while the assistant sounds; 0 while none was found."""
@@ -89,7 +100,12 @@ class EchoModel:
     @property
     def undecided(self) -> bool:
         """Whether the assistant has not sounded long enough yet to know if there is an echo."""
-        return self._lag is None and self._sounded < DECIDED
+        return self._lag is None and self._sounded < (KEPT if self._alike >= OPEN else DECIDED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the assistant has sounded for long enough that what is known of its echo can be relied on."""
+        return self._sounded >= DECIDED
 
     @property
     def possible(self) -> bool:
@@ -108,10 +124,10 @@ class EchoModel:
 
     def plays(self, played: Bands | None) -> None:
         """What the loudspeaker gave in the next frame, None: nothing. Then, unless it is `idle`, `feed`."""
-        sounds = played is not None and float(played.sum()) > SOUNDING
+        sounds = played is not None and float(played @ ONES) > SOUNDING
         self._quiet = 0 if sounds else self._quiet + 1
         self._sounded += int(sounds)
-        self._tail = (_SILENT if played is None else played) + TAIL * self._tail
+        self._tail = TAIL * self._tail if played is None else played + TAIL * self._tail
 
     def feed(self, heard: Bands, *, speaking: bool = False) -> Bands:
         """What the microphone heard in this frame; returns the most that may be echo of it.
@@ -127,9 +143,15 @@ class EchoModel:
                 self._fit()
         if self._lag is None:
             return _SILENT
-        aligned = self._end - self._lag
-        around = self._played[max(0, aligned - 2) : min(self._end, aligned + 1)]
-        most: Bands = MARGIN * self._gain * self._colour * around.max(axis=0, initial=0.0)
+        aligned = self._end - 1 - self._lag
+        if aligned < 0:
+            return _SILENT
+        loudest = self._played[aligned]
+        if aligned > 0:
+            loudest = np.maximum(loudest, self._played[aligned - 1])
+        if self._lag > 0:
+            loudest = np.maximum(loudest, self._played[aligned + 1])
+        most: Bands = self._most * loudest
         return most
 
     def _append(self, heard: Bands) -> None:
@@ -144,15 +166,24 @@ class EchoModel:
         """What was heard and played, from the first sound of the assistant on."""
         latest = slice(max(0, self._end - KEPT), self._end)
         heard, played = self._heard[latest], self._played[latest]
-        first = int(np.argmax(played.sum(axis=1) > SOUNDING))
+        first = int(np.argmax(played @ ONES > SOUNDING))
         return heard[first:], played[first:]
+
+    def likeness(self) -> float:
+        """How much alike microphone and assistant are so far, at the delay at which they are most: 0 to 1.
+
+        1 while so little was heard that an echo may have hardly begun.
+        """
+        heard, played = self._tables()
+        return 1.0 if len(played) < ENOUGH_TO_DOUBT else best_lag(np.sqrt(heard), np.sqrt(played), range(LAGS))[1]
 
     def _search(self) -> None:
         heard, played = self._tables()
-        if np.count_nonzero(played.sum(axis=1) > SOUNDING) < ENOUGH:
+        sounded = np.count_nonzero(played @ ONES > SOUNDING)
+        if sounded < ENOUGH:
             return
-        best, alike = best_lag(np.sqrt(heard), np.sqrt(played), self._likely_lags())
-        if alike < ALIKE:
+        best, self._alike = best_lag(np.sqrt(heard), np.sqrt(played), self._likely_lags())
+        if self._alike < ALIKE - LONG_ALIKE * max(0, int(sounded) - DECIDED) / KEPT:
             return
         # Chance does not find the same delay twice.
         guess, self._guess = self._guess, best
@@ -173,16 +204,26 @@ class EchoModel:
         if len(played) < ENOUGH:
             return
         ratio = heard / np.maximum(played, SOUNDING)
-        loud = played > LOUD * played.max(axis=0)
         # The median: a word of the person must not make the echo louder.
-        colour = np.nanmedian(np.where(loud, ratio, np.nan), axis=0)
+        colour = medians(ratio, played > LOUD * played.max(axis=0))
         self._colour = np.where(np.isfinite(colour), colour, self._colour)
-        now = ratio[-LATEST:] / np.maximum(self._colour, SOUNDING)
         latest = (played[-LATEST:] > LOUD * played[-LATEST:].max(axis=0)) & (self._colour > 0)
         if np.count_nonzero(latest) > ENOUGH:
+            now = ratio[-LATEST:] / np.maximum(self._colour, SOUNDING)
             self._gain = float(np.median(now[latest]))
-        sounding = played[played.sum(axis=1) > LOUD * played.sum(axis=1).max()]
-        self.level = self._gain * float((self._colour * sounding).sum(axis=1).mean())
+        self._most = MARGIN * self._gain * self._colour
+        powers = played @ ONES
+        sounding = played[powers > LOUD * powers.max()]
+        self.level = self._gain * float(self._colour @ sounding.mean(axis=0))
+
+
+def medians(table: Table, of: NDArray[np.bool_]) -> Bands:
+    """The median of each column where `of` says; infinite in a column of which nothing is meant."""
+    ordered = np.sort(np.where(of, table, np.inf), axis=0)
+    counts = of.sum(axis=0)
+    columns = np.arange(table.shape[1])
+    middle: Bands = ordered[np.maximum(counts - 1, 0) // 2, columns] + ordered[counts // 2, columns]
+    return 0.5 * middle
 
 
 def best_lag(heard: Table, played: Table, lags: range) -> tuple[int, float]:

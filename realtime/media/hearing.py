@@ -39,15 +39,14 @@ LOWEST_STOP = 0.05
 class Edge:
     """The person's speech started or ended at sample `position`, which arrived at time `at` (seconds).
 
-    `sounding`: what speech that started sounds like so far. Of speech that ended, `at` is when its level sank, which is
-    more precise than the detector's position, and `fall_db` by how much it fell at its end.
+    `sounding`: what speech that started sounds like so far. Of speech that ended, `at` is more precise than the
+    detector's position.
     """
 
     started: bool
     position: int
     at: float
     sounding: Sounding | None = None
-    fall_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,8 @@ class Hearing:
             self.cutter.voice_from(max(0, edge.position - self._padding))
             return Edge(True, edge.position, self._arrived(edge.position, now), sounding)
         self.cutter.voice_until(edge.position)
-        how = ending(self._levels, edge.position)
-        return Edge(False, edge.position, self._arrived(how.position, now), fall_db=how.fall_db)
+        end = ending(self._levels, edge.position, self._detector.sure_until)
+        return Edge(False, edge.position, self._arrived(end, now))
 
     def _arrived(self, position: float, now: float) -> float:
         return now - max(0.0, self._position - position) / HEARING_RATE

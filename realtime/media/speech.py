@@ -22,6 +22,9 @@ from realtime.media.decoder import Samples
 
 log = structlog.get_logger(__name__)
 
+SURE = 0.9
+"""A window that is a voice with this probability surely is one."""
+
 DetectorName = Literal["auto", "silero", "webrtc"]
 
 FLOOR_DB = -96.0
@@ -58,6 +61,11 @@ class SpeechDetector(Protocol):
     @property
     def probability(self) -> float:
         """0 to 1: how much the newest window looks like speech."""
+        ...
+
+    @property
+    def sure_until(self) -> int:
+        """The sample after the latest window that surely was a voice."""
         ...
 
     @property
@@ -105,6 +113,10 @@ class WindowDetector(ABC):
         return self._probability
 
     @property
+    def sure_until(self) -> int:
+        return self._sure_until
+
+    @property
     def level_db(self) -> float:
         return self._level_db
 
@@ -113,7 +125,7 @@ class WindowDetector(ABC):
         self._start, self._stop = self.START, self.STOP
         self._probability = 0.0
         self._level_db = FLOOR_DB
-        self._position = 0
+        self._position = self._sure_until = 0
         self._buffer = np.empty(self.window, dtype=np.int16)
         self._filled = 0
 
@@ -134,6 +146,8 @@ class WindowDetector(ABC):
         self._level_db = level_db(self._buffer)
         self._probability = self._judge(self._buffer)
         start, self._position = self._position, self._position + self.window
+        if self._probability >= SURE:
+            self._sure_until = self._position
         edge = self._debounce(start)
         if edge is None:
             return []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realtime.floor.interruption import Sign, Sounding
-from realtime.media.bands import FRAME_S, Bands, bands
+from realtime.media.bands import FRAME_S, ONES, Bands, bands
 from realtime.media.decoder import Samples
-from realtime.media.echo import EchoModel
+from realtime.media.echo import MARGIN, EchoModel
 from realtime.media.speech import FLOOR_DB
 
 BEFORE = 4
@@ -35,6 +36,9 @@ BEATS_EVERY = 3
 LOOK_EVERY = 5
 """Frames that are gaps in the voice change next to nothing: only every fifth of them is looked at."""
 
+FRESH, LOOK_LATER = 20, 3
+"""Of a voice that has lasted longer (frames), only every third frame is looked at."""
+
 ACTIVE = 0.05
 """Frames below this share of the loudest one's power (13 dB) are gaps in the voice."""
 
@@ -56,6 +60,14 @@ BY_DEFAULT = 0.5
 WANDERS = 2.0
 """Where echo is expected, so many times its usual power is taken off besides: it may have become louder just now."""
 
+DOUBTFUL = 0.5
+"""What is less like the assistant than this is no echo of it, though none is known yet: an echo alone is 0.55 and more
+alike, the word of somebody else 0.45 and less."""
+
+CLEAR_OWN_DB = -4.6
+CLEAR_DB = 8.0
+"""Where the echo is known: a voice of which taking it off leaves so much, and that is so much louder, is none."""
+
 POSSIBLE = 0.1
 """A window that is a voice with this probability may be the first of a word."""
 
@@ -65,15 +77,31 @@ HISS = 0.4
 Powers = tuple[float, float]
 """Mean square of a frame's samples, and of their differences."""
 
+Column = NDArray[np.float64]
+"""One of a frame's powers, for every frame of a voice."""
+
+
+class Frame(NamedTuple):
+    """One frame's mean squares: of what is surely no echo, of what is likely none and its differences, of all of it."""
+
+    sure: float
+    likely: float
+    bright: float
+    heard: float
+
+
+SURE, LIKELY, BRIGHT, HEARD = range(4)
+
 
 class VoiceMeter:
     """Feed it every frame; it tells of the voice that goes on, None while there is none."""
 
     def __init__(self) -> None:
         self._room: Powers | None = None
-        self._recent: deque[Powers] = deque(maxlen=BEFORE)
-        self._voice: deque[Powers] = deque(maxlen=LATEST)
-        self._heard: deque[float] = deque(maxlen=LATEST)
+        self._room_frame = np.zeros(len(Frame._fields))
+        self._recent: deque[Frame] = deque(maxlen=BEFORE)
+        self._table = np.zeros((4 * LATEST, len(Frame._fields)))
+        self._end = 0
         self._beats = (0, False)
         self._latest: Sounding | None = None
         self._gaps = 0
@@ -98,18 +126,18 @@ class VoiceMeter:
         wide /= 32768
         steps = wide[1:] - wide[:-1]
         power, bright = float(wide @ wide) / len(wide), float(steps @ steps) / len(wide)
-        share = self._own_share(wide, played, speaking)
+        sure, likely = self._own_shares(wide, played, speaking)
+        frame = Frame(power * sure, power * likely, bright * likely, power)
         if not speaking:
-            self._quiet((power * share, bright * share))
+            self._quiet(frame)
             return None
-        if not self._voice:
-            self._voice.extend(self._recent)
-            self._heard.extend(each for each, _ in self._recent)
+        if not self._end:
+            for each in self._recent:
+                self._append(each)
             self._beats, self._latest = (0, False), None
-        self._voice.append((power * share, bright * share))
-        self._heard.append(power)
-        self._gaps = self._gaps + 1 if self._is_gap(power * share) else 0
-        if self._latest is None or self._gaps % LOOK_EVERY == 0:
+        self._append(frame)
+        self._gaps = self._gaps + 1 if self._is_gap(frame.likely) else 0
+        if self._latest is None or (self._is_new if not self._gaps else self._gaps % LOOK_EVERY == 0):
             self._latest = self._sounding()
         return self._latest
 
@@ -122,61 +150,96 @@ class VoiceMeter:
             return Sign(_db(min(power for power, _ in latest)), probability, hiss=True)
         return Sign(_db(latest[1][0]), probability, hiss=False) if probability >= POSSIBLE else None
 
-    def _own_share(self, wide: NDArray[np.float32], played: Bands | None, speaking: bool) -> float:
-        """How much of the frame's power is no echo of what was played."""
+    def _own_shares(self, wide: NDArray[np.float32], played: Bands | None, speaking: bool) -> tuple[float, float]:
+        """How much of the frame's power is surely, and how much likely, no echo of what was played."""
         self._echo.plays(played)
         if self._echo.idle or len(wide) != 320:
-            return 1.0
+            return 1.0, 1.0
         heard = bands(wide)
         echo = self._echo.feed(heard, speaking=speaking)
         if self._echo.undecided:
-            return BY_DEFAULT
-        all_of_it, left = float(heard.sum()), float(np.maximum(heard - echo, 0.0).sum())
-        if float(echo.sum()) > self._echo.level:
-            left -= WANDERS * self._echo.level
-        return max(0.0, left) / all_of_it if all_of_it > 0 else 0.0
+            return BY_DEFAULT, BY_DEFAULT
+        all_of_it, most = float(heard @ ONES), float(echo @ ONES)
+        if not most:
+            return 1.0, 1.0
+        if all_of_it <= 0:
+            return 0.0, 0.0
+        sure = all_of_it - float(np.minimum(heard, echo) @ ONES)
+        likely = all_of_it - float(np.minimum(heard, echo / MARGIN) @ ONES)
+        if most > self._echo.level:
+            sure -= WANDERS * self._echo.level
+        return max(0.0, sure) / all_of_it, likely / all_of_it
 
-    def _above_room(self, powers: Powers) -> Powers:
+    def _above_room(self, frame: Frame) -> Powers:
         assert self._room is not None
+        share = frame.sure / frame.likely if frame.likely > 0 else 0.0
+        bright = frame.bright * share
         return (
-            max(powers[0] - ROOM_MARGIN * self._room[0], 0.01 * powers[0]),
-            max(powers[1] - ROOM_MARGIN * self._room[1], 0.01 * powers[1]),
+            max(frame.sure - ROOM_MARGIN * self._room[0], 0.01 * frame.sure),
+            max(bright - ROOM_MARGIN * self._room[1], 0.01 * bright),
         )
 
-    def _quiet(self, powers: Powers) -> None:
-        self._voice.clear()
-        self._heard.clear()
+    def _append(self, frame: Frame) -> None:
+        if self._end == len(self._table):
+            self._table[:LATEST] = self._table[-LATEST:]
+            self._end = LATEST
+        self._table[self._end] = frame
+        self._end += 1
+
+    def _quiet(self, frame: Frame) -> None:
+        self._end = 0
         if len(self._recent) == BEFORE:
             # What is a few frames old was no voice's beginning.
             self._follow(self._recent[0])
-        self._recent.append(powers)
+        self._recent.append(frame)
 
-    def _follow(self, powers: Powers) -> None:
-        room = self._room or powers
-        self._room = (room[0] + FOLLOW * (powers[0] - room[0]), room[1] + FOLLOW * (powers[1] - room[1]))
+    def _follow(self, frame: Frame) -> None:
+        bright = frame.bright * frame.sure / frame.likely if frame.likely > 0 else 0.0
+        room = self._room or (frame.sure, bright)
+        self._room = (room[0] + FOLLOW * (frame.sure - room[0]), room[1] + FOLLOW * (bright - room[1]))
+        power, bright = self._room
+        self._room_frame = np.array((power, power, bright, power))
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether the newest frame is worth a look: every one of a voice that has just begun."""
+        return self._end <= FRESH or self._end % LOOK_LATER == 0
 
     def _is_gap(self, power: float) -> bool:
         return self._latest is not None and _db(power) < max(self._latest.level_db + GAP_DB, self.room_db)
 
     def _sounding(self) -> Sounding:
-        voice = np.array(self._voice)
-        table = np.maximum(voice - (self._room or (0.0, 0.0)), 0.01 * voice)
-        powers = table[:, 0]
-        active = table[_loudest(powers) :][:STRETCH]
-        power, bright = (float(each) for each in active[active[:, 0] >= ACTIVE * powers.max()].mean(axis=0))
-        echo, own_db = self._echo.possible, min(0.0, _db(power) - _db(self._loudest_heard()))
+        voice = self._table[max(0, self._end - LATEST) : self._end]
+        table = voice if self._room is None else np.maximum(voice - self._room_frame, 0.01 * voice)
+        echo, own_db = self._echo.possible, 0.0
+        power, bright = _loudest_mean(table[:, LIKELY], table[:, BRIGHT])
         if power <= 0:
             return Sounding(FLOOR_DB, 0.0, maybe_echo=echo, own_db=own_db)
-        self._count_beats(powers)
-        level_db, bright_db = max(FLOOR_DB, _db(power)), _db(max(bright, 1e-12)) - _db(power)
-        return Sounding(level_db, bright_db, self._beats[1], echo, own_db, 1000 * FRAME_S * self._gaps)
+        self._count_beats(table[:, LIKELY])
+        level_db = sure_db = max(FLOOR_DB, _db(power))
+        if echo:
+            sure_db = max(FLOOR_DB, _db(_loudest_mean(table[:, SURE])[0]))
+            heard, sure = _loudest_mean(table[:, HEARD], table[:, SURE])
+            own_db = min(0.0, _db(sure) - _db(heard))
+        bright_db, like_echo = _db(max(bright, 1e-12)) - _db(power), echo and self._is_like_echo(level_db, own_db)
+        return Sounding(level_db, bright_db, self._beats[1], echo, own_db, self._gap_ms, sure_db, like_echo)
 
-    def _loudest_heard(self) -> float:
-        """Mean square of the loudest stretch of the voice, with the echo."""
-        heard = np.array(self._heard)
-        return float(heard[_loudest(heard) :][:STRETCH].mean())
+    @property
+    def _gap_ms(self) -> float:
+        return 1000 * FRAME_S * self._gaps
 
-    def _count_beats(self, powers: NDArray[np.float64]) -> None:
+    def _is_like_echo(self, level_db: float, own_db: float) -> bool:
+        """Whether the voice is no more than what the assistant says, as far as that is known."""
+        undecided = self._echo.undecided
+        # Before it ends nothing is lost by waiting.
+        if (undecided or not self._echo.settled) and (not self._gaps or self._echo.likeness() >= DOUBTFUL):
+            return True
+        if undecided:
+            return False
+        echo_db = self._echo.level_db
+        return own_db < CLEAR_OWN_DB or (echo_db is not None and level_db < echo_db + CLEAR_DB)
+
+    def _count_beats(self, powers: Column) -> None:
         left, two = self._beats
         self._beats = (left - 1, two) if left else (BEATS_EVERY - 1, has_two_beats(powers))
 
@@ -185,15 +248,23 @@ def _db(power: float) -> float:
     return 10 * math.log10(max(power, 1e-12))
 
 
-def _loudest(powers: NDArray[np.float64]) -> int:
-    """Where the loudest `STRETCH` frames begin."""
-    if len(powers) <= STRETCH:
-        return 0
-    sums = np.concatenate(([0.0], np.cumsum(powers)))
-    return int(np.argmax(sums[STRETCH:] - sums[:-STRETCH]))
+def _loudest_mean(powers: Column, beside: Column | None = None) -> tuple[float, float]:
+    """Mean of the loudest stretch where it is no gap, and of another column there (else 0)."""
+    start = 0
+    if len(powers) > STRETCH:
+        sums = np.cumsum(powers)
+        sums[STRETCH:] -= sums[:-STRETCH].copy()
+        start = int(np.argmax(sums[STRETCH - 1 :]))
+    stretch = powers[start : start + STRETCH]
+    active = stretch >= ACTIVE * powers.max()
+    count = int(np.count_nonzero(active))
+    if not count:
+        return 0.0, 0.0
+    other = 0.0 if beside is None else float(beside[start : start + STRETCH] @ active)
+    return float(stretch @ active) / count, other / count
 
 
-def has_two_beats(powers: NDArray[np.float64]) -> bool:
+def has_two_beats(powers: Column) -> bool:
     """Whether the voice falls and rises again, as in "mm-hm" and unlike in "wait"; `powers` of its frames."""
     if len(powers) < 2 * BEAT + 1:
         return False

@@ -8,6 +8,7 @@ that reports its playback gives exact points (`AckedPosition`); an Opus track re
 from __future__ import annotations
 
 from model_server.protocol import SPEECH_RATE
+from realtime.output.loudspeaker import Loudspeaker
 
 SAMPLES_PER_MS = SPEECH_RATE // 1000
 
@@ -53,6 +54,10 @@ class TrackPosition:
             self._anchor, self._anchor_at = self.at(now), now
         self.end = end
 
+    def playing(self, now: float) -> float:
+        """What the loudspeaker gives at `now`: this is what an echo is the echo of."""
+        return self.at(now)
+
     def hold(self, now: float) -> None:
         """The loudspeaker pauses."""
         self._anchor, self._held = self.at(now), True
@@ -60,6 +65,13 @@ class TrackPosition:
     def resume(self, now: float) -> None:
         """The loudspeaker goes on where it paused."""
         self._held = False
+        if self._anchor_at is not None:
+            self._anchor_at = now
+
+    def rewind(self, position: float, heard: float, now: float) -> None:
+        """What follows `position` is sent again; `heard` of it were heard before."""
+        self.most = max(self.most, heard)
+        self._anchor = self.end = round(position)
         if self._anchor_at is not None:
             self._anchor_at = now
 
@@ -73,9 +85,10 @@ class TrackPosition:
 class AckedPosition(TrackPosition):
     """Played as the page reports it, with at most `EXTRAPOLATION_MS` of real time on top."""
 
-    def __init__(self) -> None:
+    def __init__(self, round_trip_s: float = 0.0) -> None:
         super().__init__()
         self.acked = 0.0
+        self._loudspeaker = Loudspeaker(round_trip_s)
         self._least = 0.0
 
     @property
@@ -92,15 +105,31 @@ class AckedPosition(TrackPosition):
         if position > self.most + BEYOND_MS * SAMPLES_PER_MS or not self.most:
             self._least = position
         self.acked = self._anchor = position
+        self._loudspeaker.report(position, now)
         if self._anchor_at is not None:
             self._anchor_at = now
         return True
 
-    def rewind(self, position: float, now: float) -> None:
-        """The loudspeaker goes back to `position`, which it has played already; later ones are ignored."""
-        at = self.at(now)
-        if position < at:
-            self.most = max(self.most, at)
-            self.acked = self._anchor = self._least = position
-            if self._anchor_at is not None:
-                self._anchor_at = now
+    def playing(self, now: float) -> float:
+        return min(self._loudspeaker.at(now), self.end)
+
+    def extend(self, end: int, now: float) -> None:
+        if self._anchor_at is None:
+            self._loudspeaker.begin(now)
+        super().extend(end, now)
+
+    def hold(self, now: float) -> None:
+        super().hold(now)
+        self._loudspeaker.pause(now)
+
+    def resume(self, now: float) -> None:
+        super().resume(now)
+        self._loudspeaker.begin(now)
+
+    def rewind(self, position: float, heard: float, now: float) -> None:
+        """The loudspeaker goes back to `position`, which it has played already."""
+        self.most = max(self.most, heard)
+        self.acked = self._anchor = self._least = position
+        self._loudspeaker.rewind(position, now)
+        if self._anchor_at is not None:
+            self._anchor_at = now

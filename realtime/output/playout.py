@@ -129,7 +129,7 @@ class Playout:
             raise PlayoutError(f"response {response_id} has already begun")
         if len(self._waiting) > MAX_WAITING:
             raise PlayoutOverflow(f"{MAX_WAITING} responses wait to be spoken already: clear one first")
-        position = TrackPosition() if self._tracked else AckedPosition()
+        position = TrackPosition() if self._tracked else AckedPosition(self._rtt_ms / 1000)
         self._waiting.append(Utterance(response_id, number, position, now))
         self._last_number = number
 
@@ -163,13 +163,13 @@ class Playout:
             self._paused = True
 
     def resume(self, now: float, from_ms: float | None = None) -> None:
-        """Go on where it paused, or `from_ms` of the response on, which the page has played before."""
+        """Go on where it paused, or `from_ms` of the response on, which was played before."""
         if self._paused:
-            position = self._waiting[0].position
-            if from_ms is not None and isinstance(position, AckedPosition):
-                position.rewind(from_ms * SAMPLES_PER_MS, now)
-            position.resume(now)
-            self._waiting[0].touched_at = now
+            utterance = self._waiting[0]
+            if from_ms is not None:
+                utterance.rewind(from_ms * SAMPLES_PER_MS, now, self._delay)
+            utterance.position.resume(now)
+            utterance.touched_at = now
             self._paused = False
 
     def clear(self, response_id: str, now: float) -> None:
@@ -246,11 +246,11 @@ class Playout:
         return 0.0 if utterance is None else utterance.heard(now, self._delay) / SAMPLES_PER_MS
 
     def playing_ms(self, response_id: str, now: float) -> float:
-        """Where in a response the loudspeaker is: less than what was heard while it says something again."""
+        """Where in a response the loudspeaker is, as the page says: less than was heard while it says a word again."""
         utterance = self._find(response_id)
         if utterance is None or utterance.is_past:
             return self.heard_ms(response_id, now)
-        return max(0.0, utterance.position.at(now) - self._delay) / SAMPLES_PER_MS
+        return max(0.0, utterance.position.playing(now) - self._delay) / SAMPLES_PER_MS
 
     # ---------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Sans-I/O. Positions are milliseconds of the response.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import numpy as np
@@ -15,6 +16,10 @@ from realtime.media.bands import BANDS, Bands, bands
 
 STEP_MS = 1000 * AUDIO_MESSAGE_SAMPLES // SPEECH_RATE
 KEPT_RESPONSES = 2
+MOST_WAITING = 50
+"""Messages: a second of speech."""
+
+_BYTES = 2 * AUDIO_MESSAGE_SAMPLES
 LONGEST_MS = 40.0
 """After a longer absence only what just sounded matters."""
 
@@ -24,6 +29,8 @@ class Reference:
 
     def __init__(self) -> None:
         self._bands: OrderedDict[int, dict[int, Bands]] = OrderedDict()
+        self._waiting: list[tuple[dict[int, Bands], int, bytes]] = []
+        """What was sent and not asked for yet: its bands are computed all at once, which costs little more than one."""
         self._number = 0
         self._reached_ms = 0.0
 
@@ -34,10 +41,10 @@ class Reference:
         steps = self._bands.setdefault(message.number, {})
         while len(self._bands) > KEPT_RESPONSES:
             self._bands.popitem(last=False)
-        samples = np.zeros(AUDIO_MESSAGE_SAMPLES, np.float32)
-        sound = np.frombuffer(message.pcm, "<i2")[:AUDIO_MESSAGE_SAMPLES]
-        samples[: len(sound)] = sound
-        steps[message.position // AUDIO_MESSAGE_SAMPLES] = bands(samples / np.float32(32768))
+        pcm = message.pcm[:_BYTES].ljust(_BYTES, b"\0")
+        self._waiting.append((steps, message.position // AUDIO_MESSAGE_SAMPLES, pcm))
+        if len(self._waiting) == MOST_WAITING:
+            self._compute()
 
     def played(self, number: int | None, heard_ms: float) -> Bands | None:
         """What left the loudspeaker since the last call, where `heard_ms` of `number` have by now; None: nothing.
@@ -56,7 +63,17 @@ class Reference:
         start = max(self._reached_ms, heard_ms - LONGEST_MS) / STEP_MS
         end, self._reached_ms = heard_ms / STEP_MS, heard_ms
         total, steps = np.zeros(BANDS), self._bands[number]
-        for step in range(int(start), int(np.ceil(end))):
+        for step in range(int(start), math.ceil(end)):
+            if step not in steps:
+                self._compute()
             if step in steps:
                 total += (min(end, step + 1) - max(start, step)) * steps[step]
         return total
+
+    def _compute(self) -> None:
+        if not self._waiting:
+            return
+        sound = np.frombuffer(b"".join(pcm for _, _, pcm in self._waiting), "<i2").reshape(-1, AUDIO_MESSAGE_SAMPLES)
+        for (steps, step, _), found in zip(self._waiting, bands(sound), strict=True):
+            steps[step] = found
+        self._waiting.clear()

@@ -122,9 +122,9 @@ class Speaking:
         self._emit(events.OutputPaused(response_id=response_id))
 
     def resume(self, response_id: str, now: float) -> None:
-        """Go on at the beginning of the word in which it fell silent; a client that reports nothing, where it was."""
+        """Go on at the beginning of the word in which it fell silent."""
         heard_ms, from_ms = self.playout.heard_ms(response_id, now), None
-        if self.playout.reported and heard_ms > 0 and response_id in self._words:
+        if heard_ms > 0 and response_id in self._words:
             from_ms = self._words[response_id].restart_ms(heard_ms)
         self.playout.resume(now, from_ms)
         self._emit(events.OutputResumed(response_id=response_id, from_ms=from_ms))

@@ -5,6 +5,8 @@ Positions and lengths are samples at 24 kHz, times seconds of one monotonic cloc
 
 from __future__ import annotations
 
+import numpy as np
+
 from model_server.protocol import SPEECH_RATE
 from realtime.connection.frames import AUDIO_MESSAGE_SAMPLES, AudioMessage
 from realtime.output.heard import AckedPosition, TrackPosition
@@ -14,6 +16,14 @@ TRAILER_S = 0.04
 
 MAX_BUFFERED_SAMPLES = 6 * SPEECH_RATE
 """Unsent speech: an engine runs 5 s ahead of what was heard and sends at most 1 s at a time."""
+
+
+KEPT_SAMPLES = 3 * SPEECH_RATE // 2
+"""What was sent on a track is kept for so long: a word is said again from its beginning, at most 1 s back, and what a
+receiver holds is unheard besides."""
+
+FADE_SAMPLES = SPEECH_RATE // 50
+"""A word that is said again fades in within 20 ms; a page does so itself."""
 
 
 class PlayoutError(ValueError):
@@ -38,6 +48,9 @@ class Utterance:
         """When something was last sent, or the page last reported."""
         self._number = number
         self._pcm = bytearray()
+        self._sent = bytearray()
+        """The latest of what was sent, for clients that keep nothing themselves."""
+        self._most_sent = 0
         self._trailers = TRAILERS
         self._trailer_at = now
         self._frozen: float | None = None
@@ -84,12 +97,21 @@ class Utterance:
             raise PlayoutError(f"speech is PCM16: expected an even number of bytes, got {len(pcm)}")
         if position != self.received:
             raise PlayoutError(f"the next sample of {self.response_id} is {self.received}, got {position}")
-        buffered = (len(self._pcm) + len(pcm)) // 2
+        buffered = self.received - self._most_sent + len(pcm) // 2
         if buffered > MAX_BUFFERED_SAMPLES:
             raise PlayoutOverflow(
                 f"at most {MAX_BUFFERED_SAMPLES} samples may wait to be spoken, these make {buffered}: honour `played`"
             )
         self._pcm += pcm
+
+    def rewind(self, position: float, now: float, delay: float) -> None:
+        """Say again what follows `position`, if that was played before; what was heard stays heard."""
+        if position >= self.position.at(now):
+            return
+        heard = self.heard(now, delay)
+        if not isinstance(self.position, AckedPosition):
+            position = self._take_back(round(position))
+        self.position.rewind(position, heard, now)
 
     def finish(self, now: float) -> None:
         """What is buffered is all there is."""
@@ -135,11 +157,23 @@ class Utterance:
             wanted = self.position.end - dry
         return now if self.position.at(now) >= wanted else self.position.when(wanted)
 
+    def _take_back(self, position: int) -> int:
+        """What was sent from `position` on waits again; returns where that begins."""
+        again = min(max(0, self.position.end - position), len(self._sent) // 2)
+        if again:
+            self._pcm[:0] = faded_in(bytes(self._sent[-2 * again :]))
+            del self._sent[-2 * again :]
+        return self.position.end - again
+
     def _message(self, now: float) -> AudioMessage:
         start = self.position.end
         pcm = bytes(self._pcm[: 2 * AUDIO_MESSAGE_SAMPLES])
         del self._pcm[: 2 * AUDIO_MESSAGE_SAMPLES]
         self.position.extend(start + len(pcm) // 2, now)
+        self._most_sent = max(self._most_sent, self.position.end)
+        if not isinstance(self.position, AckedPosition):
+            self._sent += pcm
+            del self._sent[: -2 * KEPT_SAMPLES]
         self._trailer_at = now + TRAILER_S
         return AudioMessage(self._number, start, pcm, last=self.all_sent)
 
@@ -148,3 +182,11 @@ class Utterance:
         self._trailers -= 1
         self._trailer_at = now + TRAILER_S
         return AudioMessage(self._number, self.position.end, b"", last=True)
+
+
+def faded_in(pcm: bytes) -> bytes:
+    """PCM16 that begins in silence and is as loud as ever `FADE_SAMPLES` later."""
+    sound = np.frombuffer(pcm, "<i2").copy()
+    start = sound[:FADE_SAMPLES]
+    start[:] = start * (np.arange(len(start)) / FADE_SAMPLES)
+    return sound.tobytes()

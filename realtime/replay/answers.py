@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from model_server.protocol import GenerateOptions, Item, SessionConfig
 from realtime.connection.frames import AudioMessage
-from realtime.floor.floor import FloorState
+from realtime.floor.rules import FloorState
 from realtime.media.decoder import Samples
 from realtime.replay.records import Asked, Output
 from realtime.session.reports import SessionError

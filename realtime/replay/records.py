@@ -12,7 +12,7 @@ import msgspec
 
 from model_server.protocol import Capabilities, Limits
 from realtime.call.inputs import Input
-from realtime.floor.floor import FloorRules
+from realtime.floor.rules import FloorRules
 
 FORMAT = 1
 

@@ -11,7 +11,7 @@ import msgspec
 from model_server.protocol import GenerateOptions, Item, SessionConfig
 from realtime.call.outside import Outside, SessionRequests
 from realtime.connection.frames import AudioMessage
-from realtime.floor.floor import FloorState
+from realtime.floor.rules import FloorState
 from realtime.media.decoder import Samples
 from realtime.replay.records import (
     NO_DIGEST,

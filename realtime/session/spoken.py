@@ -38,6 +38,9 @@ class SpokenText:
     def __init__(self) -> None:
         self.text = ""
         self._pieces: list[_Piece] = []
+        self._told = 0
+        """Characters that speech has come for."""
+        self._marked = False
         self._pauses = Pauses()
         self._runs_ahead = False
         self._complete = False
@@ -56,6 +59,8 @@ class SpokenText:
         start_ms = speech.position * 1000 / SPEECH_RATE
         end_ms = start_ms + len(speech.pcm) // 2 * 1000 / SPEECH_RATE
         self._pieces.append(_Piece(start_ms, end_ms, speech.text_span, tuple(speech.marks)))
+        self._told = max(self._told, speech.text_span[1])
+        self._marked = self._marked or bool(speech.marks)
         if not speech.marks:
             self._pauses.add(speech.pcm)
             self._runs_ahead = self._runs_ahead or self._says_other_text(speech)
@@ -78,22 +83,19 @@ class SpokenText:
 
     def _says_other_text(self, speech: Speech) -> bool:
         """Whether the engine's spans are not what is said, but what may be said from then on."""
-        if any(piece.marks for piece in self._pieces):
+        if self._marked:
             return False
         if speech.text_span[0] == speech.text_span[1] and rms(speech.pcm) > AUDIBLE:
             return True
-        told = letters(self.text[: self._told()]) * LETTER_MS
+        told = letters(self.text[: self._told]) * LETTER_MS
         return self.speech_ms >= ENOUGH_MS and told > RUNS_AHEAD * self.speech_ms
-
-    def _told(self) -> int:
-        return max((piece.span[1] for piece in self._pieces), default=0)
 
     def _estimated(self, ms: float) -> int:
         told = max((piece.span[1] for piece in self._pieces if piece.start_ms < ms), default=0)
         if self._complete and ms >= self.speech_ms:
             return told
         end_ms = self.speech_ms if self._complete else None
-        said = word_ends(self.text[: self._told()], self._pauses.found(), end_ms)
+        said = word_ends(self.text[: self._told], self._pauses.found(), end_ms)
         return min(told, max((end for end, at in said if at <= ms), default=0))
 
     def _within(self, piece: _Piece, ms: float) -> int:

@@ -13,8 +13,19 @@ from model_server.engine import SpeechChunk, TextChunk
 from model_server.protocol import GenerateOptions
 from realtime.connection.frames import AudioMessage
 from realtime.media.units import UnitCutter
+from realtime.replay.log_file import read_log
+from realtime.replay.records import EventOut
 from tests.bench import __main__ as bench
-from tests.bench import barge_in, clock_slip, detector_latency, leading_silence, mouth_to_ear, report, slow_engine
+from tests.bench import (
+    barge_in,
+    clock_slip,
+    detector_latency,
+    leading_silence,
+    mouth_to_ear,
+    replay,
+    report,
+    slow_engine,
+)
 from tests.bench.budgets import Budget, load
 from tests.bench.gateway import percentile_ms
 from tests.bench.lossy_link import _with_candidate
@@ -202,3 +213,14 @@ async def test_the_tone_starts_loud_and_has_no_seams() -> None:
 def test_the_room_is_as_quiet_as_it_says() -> None:
     room = room_noise(1).astype(float)
     assert 20 * np.log10(np.sqrt(np.mean(room**2)) / 32768) == pytest.approx(-60, abs=0.5)
+
+
+async def test_a_replay_that_differs_has_no_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "CALL_S", 2.0)
+    await replay.recorded(tmp_path / "call.log")
+    records = list(read_log(tmp_path / "call.log"))
+    assert 0 < replay.ms_per_second(records) < float("inf")
+    place = next(i for i, each in enumerate(records) if isinstance(each, EventOut))
+    records[place] = EventOut("something else")
+    with pytest.raises(AssertionError):
+        replay.ms_per_second(records)

@@ -14,7 +14,7 @@ from realtime.session.spoken import SpokenText
 from tests.bench.floor import picture, playing, table
 from tests.bench.floor.conditions import Condition, UnknownCondition, parse
 from tests.bench.floor.page import STEP_S, Page
-from tests.bench.floor.people import somebody
+from tests.bench.floor.people import CLAUSES, quantile, somebody
 from tests.bench.floor.replies import AHEAD_MS, TOKEN, render, unmarked
 from tests.bench.floor.room import Echo
 from tests.bench.floor.rows import Row, load, measure
@@ -35,6 +35,7 @@ def test_a_condition_says_what_its_name_says() -> None:
         "pauses", contour="flat", noise_db=10, loss=0.01, rtt_ms=50, detector="webrtc"
     )
     assert parse("overlap.words.echo20.tuning").what == "words"
+    assert parse("overlap.words.stranger.echo10").stranger
     assert (parse("pauses.usual400").usual_ms, parse("pauses.silence400").silence_ms) == (400, 400)
 
 
@@ -72,14 +73,20 @@ def _pitch_spread(sound: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> f
     return float(np.percentile(np.log(lags), 80) - np.percentile(np.log(lags), 20))
 
 
-def test_pauses_are_drawn_as_promised() -> None:
-    rng = np.random.default_rng(5)
-    pauses = []
-    for _ in range(150):
-        person = somebody(Condition("pauses"), rng)
-        pauses += [person._pause(rng) for _ in range(10)]
-    assert np.median(pauses) == pytest.approx(0.5, abs=0.06)
-    assert np.mean(np.array(pauses) < 1.0) == pytest.approx(0.9, abs=0.04)
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_few_people_of_any_seed_pause_and_speak_as_promised(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    people = [somebody(Condition("pauses"), rng, quantile(seed, index)) for index in range(playing.CALLS["pauses"])]
+    pauses = np.array([person.pauses(rng, 12) for person in people])
+    assert np.median(pauses) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(pauses < 1.0) == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_person_s_turns_have_every_number_of_clauses_as_often() -> None:
+    turns = somebody(Condition("pauses"), np.random.default_rng(1)).turns(np.random.default_rng(1), 8)
+    assert sorted(map(len, turns)) == sorted(CLAUSES * 2)
+    assert all(clause.pause_s > 0 for turn in turns for clause in turn[:-1])
+    assert all(turn[-1].pause_s == 0 for turn in turns)
 
 
 def test_the_echo_has_its_level_and_comes_later() -> None:

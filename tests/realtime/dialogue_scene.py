@@ -13,7 +13,7 @@ from realtime.connection.frames import AudioMessage
 from realtime.dialogue.dialogue import Dialogue
 from realtime.dialogue.writing import SessionPort
 from realtime.events import ServerEvent
-from realtime.floor.floor import FloorRules
+from realtime.floor.rules import FloorRules
 from realtime.media.hearing import Edge
 from realtime.media.units import UnitCutter
 from realtime.output.playout import Playout

@@ -33,7 +33,7 @@ from realtime.call.core import CallCore
 from realtime.call.inputs import Input
 from realtime.call.outside import CallFacts
 from realtime.connection.frames import AudioMessage, PictureKind, PictureSlice, decode_audio, encode_picture_slice
-from realtime.floor.floor import FloorRules, FloorState
+from realtime.floor.rules import FloorRules, FloorState
 from realtime.media.decoder import Samples
 from realtime.media.speech import SpeechDetector
 from realtime.replay.recording import Recording

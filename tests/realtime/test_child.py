@@ -230,7 +230,7 @@ async def test_a_child_that_never_says_where_it_listens_is_ended(house: House, m
 async def test_a_child_that_ignores_everything_is_killed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module, "STDIN_CLOSED_GRACE_S", 0.05)
     monkeypatch.setattr(child_module, "TERMINATED_GRACE_S", 0.05)
-    body = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); listen()\nwhile True: time.sleep(1)"
+    body = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); listen()\nwhile True: signal.pause()"
     child = house.child(body)
     async with _running(child):
         await child.wait_ready(20)

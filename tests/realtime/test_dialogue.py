@@ -15,7 +15,7 @@ from realtime.connection.frames import AudioMessage
 from realtime.dialogue.dialogue import MAX_WAIT_UNITS, Dialogue
 from realtime.dialogue.writing import MAX_TYPED_ITEMS
 from realtime.events import ServerEvent
-from realtime.floor.floor import FloorRules, FloorState
+from realtime.floor.rules import FloorRules, FloorState
 from realtime.media.hearing import Edge
 from realtime.media.units import CutUnit
 from realtime.output.playout import Playout

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from realtime import events
-from realtime.floor.floor import FloorState
 from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.rules import FloorState
 from realtime.floor.stop_words import StopWords
 from realtime.media.decoder import Samples
 from realtime.media.hearing import Edge, Surroundings

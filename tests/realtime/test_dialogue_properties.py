@@ -11,7 +11,7 @@ from model_server import protocol
 from model_server.protocol import TextItem
 from realtime import events
 from realtime.connection.frames import AudioMessage
-from realtime.floor.floor import FloorState
+from realtime.floor.rules import FloorState
 from realtime.media.hearing import Edge
 from tests.realtime.dialogue_scene import Scene
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.floor.floor import (
+from realtime.floor.events import (
     Active,
     Adopt,
     Cancel,
@@ -21,10 +21,7 @@ from realtime.floor.floor import (
     Effect,
     EndTurn,
     FirstSound,
-    Floor,
     FloorEvent,
-    FloorRules,
-    FloorState,
     Guess,
     Heard,
     OpenTurn,
@@ -44,7 +41,9 @@ from realtime.floor.floor import (
     Tick,
     Voice,
 )
+from realtime.floor.floor import Floor
 from realtime.floor.interruption import Sounding
+from realtime.floor.rules import FloorRules, FloorState
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from model_server import protocol
 from model_server.protocol import TextItem
 from realtime import events
-from realtime.floor.floor import FloorState
+from realtime.floor.rules import FloorState
 from realtime.media.hearing import Edge
 from tests.realtime.dialogue_scene import RATE, Scene
 

@@ -33,6 +33,7 @@ class LoudDetector:
     speaking = False
     probability = 0.0
     level_db = 0.0
+    sure_until = 0
 
     def __init__(self) -> None:
         self._position = 0

@@ -6,15 +6,12 @@ import itertools
 
 import pytest
 
-from realtime.floor.floor import (
+from realtime.floor.events import (
     Active,
     Effect,
     EndTurn,
     FirstSound,
-    Floor,
     FloorEvent,
-    FloorRules,
-    FloorState,
     Release,
     ReplyOver,
     ReplyRequested,
@@ -23,6 +20,8 @@ from realtime.floor.floor import (
     StartReply,
     Tick,
 )
+from realtime.floor.floor import Floor
+from realtime.floor.rules import FloorRules, FloorState
 
 
 def asked_floor(**rules: object) -> Floor:

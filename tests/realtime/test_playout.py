@@ -6,6 +6,7 @@ import pytest
 
 from realtime.connection.frames import AudioMessage
 from realtime.output.playout import Credit, Ended, Playout, PlayoutError, PlayoutOverflow
+from realtime.output.utterance import FADE_SAMPLES
 
 MS = 24
 
@@ -429,3 +430,49 @@ def test_a_word_that_is_said_again_was_heard_before() -> None:
     playout.clear("r1", 0.55)
     assert playout.ack("r1", 260, True, 0.6)
     assert playout.heard_ms("r1", 0.6) == pytest.approx(300)
+
+
+def test_what_was_not_played_yet_is_not_said_again() -> None:
+    playout = talking(1_000)
+    run(playout, 0.0, 0.25)
+    assert playout.ack("r1", 200, False, 0.25)
+    playout.pause(0.25)
+    playout.resume(0.5, 400.0)
+    assert playout.heard_ms("r1", 0.5) == pytest.approx(200)
+
+
+def test_a_track_is_sent_the_cut_word_again() -> None:
+    playout = on_track(1000)
+    before = b"".join(message.pcm for _, message in run(playout, 0.0, 0.5))
+    assert before.strip(b"\0")
+    playout.pause(0.5)
+    heard_ms = playout.heard_ms("r1", 0.5)
+    playout.resume(1.0, 150.0)
+    again = run(playout, 1.0, 1.2)
+    assert again[0][1].position == 150 * 24
+    said = b"".join(message.pcm for _, message in again)
+    faded = 2 * FADE_SAMPLES
+    assert said[:2] == b"\0\0"
+    assert said[faded : len(before) - 2 * 150 * 24] == before[2 * 150 * 24 :][faded : len(said)]
+    assert playout.heard_ms("r1", 1.2) == heard_ms
+    run(playout, 1.2, 2.3)
+    assert playout.ended() == [Ended("r1", 1000.0)]
+
+
+def test_a_track_goes_back_no_further_than_it_remembers() -> None:
+    playout = on_track(4000)
+    run(playout, 0.0, 3.0)
+    playout.pause(3.0)
+    playout.resume(3.5, 0.0)
+    sent_ms = 3_060
+    assert run(playout, 3.5, 3.51)[0][1].position == (sent_ms - 1_500) * 24
+
+
+def test_an_engine_that_is_far_ahead_may_go_on_after_a_track_went_back() -> None:
+    playout = Playout(mode="track")
+    playout.begin("r1", 1, 0.0)
+    playout.speech("r1", 0, bytes(2 * 24_000), 0.0)
+    run(playout, 0.0, 1.0)
+    playout.pause(1.0)
+    playout.resume(1.5, 100.0)
+    assert playout.speech("r1", 24_000, bytes(2 * 6 * 24_000), 1.5)

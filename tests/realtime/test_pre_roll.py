@@ -34,6 +34,7 @@ class LateDetector:
 
     probability = 0.0
     level_db = 0.0
+    sure_until = 0
     speaking = False
 
     def __init__(self, edge: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from model_server.protocol import TextItem
 from realtime import events
-from realtime.floor.floor import FloorRules, FloorState
+from realtime.floor.rules import FloorRules, FloorState
 from tests.realtime.dialogue_scene import RATE, Scene
 
 MANUAL = FloorRules(eagerness="fixed", silence_ms=600.0, manual=True)

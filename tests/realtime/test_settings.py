@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.floor.floor import FloorRules
+from realtime.floor.rules import FloorRules
 from realtime.service.configuration import ConfigurationError, load, unknown_variables
 from realtime.service.options import options
 from realtime.service.settings import Settings

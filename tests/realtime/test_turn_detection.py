@@ -11,7 +11,7 @@ import pytest
 from realtime import events
 from realtime.call.turn_detection import TurnFinding, turn_finding
 from realtime.events import EventError, decode_client_event
-from realtime.floor.floor import FloorRules
+from realtime.floor.rules import FloorRules
 
 USUAL = FloorRules(silence_ms=450, interrupt_ms=300)
 NOW = TurnFinding(USUAL)

@@ -8,7 +8,9 @@ import threading
 import numpy as np
 import pytest
 
-from realtime.floor.floor import EndJudged, Floor, FloorRules, SpeechStarted, SpeechStopped, Tick
+from realtime.floor.events import EndJudged, SpeechStarted, SpeechStopped, Tick
+from realtime.floor.floor import Floor
+from realtime.floor.rules import FloorRules
 from realtime.floor.turn_end_model import HEARD_S, TurnEndJudge, odds_of
 from realtime.media.decoder import Samples
 
@@ -111,7 +113,7 @@ def waiting(spoken_s: float) -> Floor:
     return floor
 
 
-@pytest.mark.parametrize(("spoken_s", "odds", "least", "most"), [(1.0, 1e3, 0.5, 0.79), (4.0, 1e-3, 0.7, 0.81)])
+@pytest.mark.parametrize(("spoken_s", "odds", "least", "most"), [(1.0, 1e3, 0.5, 0.79), (4.0, 1e-3, 0.8, 0.83)])
 def test_an_opinion_moves_the_end_of_the_turn(spoken_s: float, odds: float, least: float, most: float):
     floor, end = waiting(spoken_s), 1 + spoken_s
     floor.handle(EndJudged(round(16_000 * end), odds), end + 0.3)

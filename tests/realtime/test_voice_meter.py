@@ -106,12 +106,52 @@ def test_the_echo_of_what_is_played_is_no_voice() -> None:
         without = plain.feed(late[start : start + FRAME], True)
         assert mine is not None
         assert without is not None
-        levels.append(without.level_db - mine.level_db)
+        assert mine.sure_db is not None
+        levels.append(without.level_db - mine.sure_db)
         own.append(mine.own_db)
         assert mine.maybe_echo
         assert not without.maybe_echo
+        assert mine.like_echo or start < 120 * FRAME
     assert min(levels[120:]) > 8
     assert max(own[120:]) < -6
+
+
+def over_the_assistant(word: Samples, *, after_s: float, echo: float) -> Sounding:
+    """What the meter says at the end of a word that is said over the assistant, 100 ms behind which its echo comes."""
+    loud = np.concatenate([sentence("what colour do you see"), np.zeros(4_000, np.int16)] * 4)
+    line = np.concatenate((np.zeros(1_600), echo * loud))[: len(loud)] + noise(len(loud) / 16_000, 5.0)
+    start, end = round(after_s * 16_000), round(after_s * 16_000) + len(word)
+    line[start:end] += word
+    meter, found = VoiceMeter(), None
+    for at in range(0, end + 10 * FRAME, FRAME):
+        played = bands(loud[at : at + FRAME].astype(np.float32) / np.float32(32768))
+        found = meter.feed(line[at : at + FRAME].astype(np.int16), at >= start - FRAME, played if at < end else None)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("after_s", [0.8, 3.0])
+@pytest.mark.parametrize("echo", [0.0, 0.3])
+def test_a_word_over_the_assistant_keeps_its_level_and_is_no_echo(after_s: float, echo: float) -> None:
+    """Whether or not it is known yet that there is an echo, or that there is none."""
+    word = sentence("stop")
+    sound = over_the_assistant(word, after_s=after_s, echo=echo)
+    undecided_db = 3.0 if not echo and after_s < 1.2 else 0.0
+    assert sound.level_db + undecided_db == pytest.approx(measured(word).level_db, abs=2.0)
+    assert not sound.like_echo
+    assert sound.sure_db is not None
+    assert sound.sure_db <= sound.level_db + 0.5
+
+
+def test_the_first_echo_is_like_the_assistant() -> None:
+    loud = np.concatenate([sentence("what colour do you see"), np.zeros(4_000, np.int16)])
+    late = np.concatenate((np.zeros(1_600), 0.3 * loud))[: len(loud)].astype(np.int16) + noise(len(loud) / 16_000, 5.0)
+    meter, found = VoiceMeter(), []
+    for at in range(0, 50 * FRAME, FRAME):
+        played = bands(loud[at : at + FRAME].astype(np.float32) / np.float32(32768))
+        heard = late[at : at + FRAME] if at < 30 * FRAME else noise(0.02, 5.0)
+        found.append(meter.feed(heard, True, played if at < 25 * FRAME else None))
+    assert all(each is not None and each.maybe_echo and each.like_echo for each in found[10:])
 
 
 def test_a_voice_tells_for_how_long_it_has_been_gone() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from realtime.floor.end_of_turn import Eagerness
-from tests.bench.floor.voices import Contour, Split
+from tests.bench.floor.voices import Contour
+from tests.bench.floor.words import Split
 
 SCENARIOS = ("pauses", "overlap", "alone")
 
@@ -41,13 +42,15 @@ class Condition:
     """Whether the engine has room to guess."""
     marks: bool = True
     """Whether the engine knows its words' times; without them it speaks in the form of MiniCPM-o 2.6."""
+    stranger: bool = False
+    """Whether the assistant begins, so that it has not heard the person yet when they speak over it."""
 
 
 def parse(name: str) -> Condition:
     """The condition of that name: `scenario.what` and any of flat, final, noise20, echo10, loss1, rtt50, webrtc,
     silence500 (milliseconds, fixed), usual400 (milliseconds, from which the floor adapts), low or high (the floor's
     eagerness), engine300 (ms), spare (it may guess),
-    unmarked (no word times) and tuning. Raises `UnknownCondition`.
+    unmarked (no word times), stranger (the assistant begins) and tuning. Raises `UnknownCondition`.
     """
     scenario, *parts = name.split(".")
     if scenario not in SCENARIOS:
@@ -73,8 +76,8 @@ def _meaning(part: str, name: str) -> dict[str, Any]:
         return {f"{word}_ms": number}
     if found[2] and word == "loss":
         return {"loss": number / 100}
-    if part == "spare":
-        return {"spare": True}
+    if part in ("spare", "stranger"):
+        return {part: True}
     if part == "unmarked":
         return {"marks": False}
     if part == "webrtc":

@@ -1,7 +1,7 @@
 """The browser's side of a call on a virtual clock: it plays what it is sent, falls silent when told, reports.
 
 It behaves as web_client does: a worklet that places messages by position, a loopback connection of 90 ms behind it, an
-element that is muted at once (and what was on its way through the connection is lost), a report every 40 ms.
+element that is muted at once (and what was on its way through the connection is lost), a report every 120 ms.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BEHIND = 9
 UNMUTE_S = 0.12
 """After a mute nothing is heard for so long: stale sound is still on its way."""
 
-REPORT_STEPS = 4
+REPORT_STEPS = 12
 SILENT = np.zeros(HEARD_STEP, np.float32)
 
 

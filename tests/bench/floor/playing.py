@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
@@ -15,7 +16,7 @@ from tests.bench.floor.rows import load
 from tests.bench.floor.scenarios import play
 from tests.bench.floor.verdicts import Figures
 
-CALLS = {"pauses": 26, "words": 80, "backchannels": 60, "interruptions": 80, "noises": 60, "alone": 10}
+CALLS = {"pauses": 40, "words": 80, "backchannels": 60, "interruptions": 80, "noises": 60, "alone": 10}
 JUDGED_ECHO_CALLS = 20
 """Ten minutes of the assistant at the echo that is judged."""
 
@@ -50,10 +51,9 @@ def _kind(condition: Condition) -> str:
     return condition.what or condition.scenario
 
 
-def play_task(task: Task) -> tuple[str, Figures]:
-    """One call, in whatever process."""
-    name, seed, index = task
-    return name, play(parse(name), seed, index)
+def play_person(tasks: Sequence[Task]) -> list[tuple[Task, Figures]]:
+    """One person's calls, one after the other: what they say is spoken once for all of them."""
+    return [(task, play(parse(task[0]), *task[1:])) for task in tasks]
 
 
 def quiet() -> None:
@@ -63,14 +63,21 @@ def quiet() -> None:
 
 def play_all(names: Iterable[str], seed: int, quick: bool, jobs: int) -> dict[str, list[Figures]]:
     """Every call of these conditions, by the condition's name."""
-    tasks = [(name, seed, index) for name in names for index in range(calls_of(parse(name), quick))]
-    figures: dict[str, list[Figures]] = {}
+    people: dict[tuple[object, ...], list[Task]] = {}
+    for name in names:
+        condition = parse(name)
+        for index in range(calls_of(condition, quick)):
+            who = (condition.scenario, condition.what, condition.contour, index)
+            people.setdefault(who, []).append((name, seed, index))
+    found = sorted(itertools.chain.from_iterable(_played(list(people.values()), jobs)), key=lambda each: each[0])
+    return {
+        name: [figures for _, figures in calls] for name, calls in itertools.groupby(found, lambda each: each[0][0])
+    }
+
+
+def _played(people: Sequence[Sequence[Task]], jobs: int) -> list[list[tuple[Task, Figures]]]:
     if jobs == 1:
         quiet()
-        for name, found in map(play_task, tasks):
-            figures.setdefault(name, []).append(found)
-        return figures
+        return [play_person(tasks) for tasks in people]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=quiet) as pool:
-        for name, found in pool.map(play_task, tasks, chunksize=4):
-            figures.setdefault(name, []).append(found)
-    return figures
+        return list(pool.map(play_person, people))

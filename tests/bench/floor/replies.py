@@ -120,7 +120,7 @@ class ScriptedSession:
         spare: bool = False,
     ) -> None:
         self.given: dict[str, Given] = {}
-        self.units: list[Unit] = []
+        self._written: list[tuple[int, Unit]] = []
         self._text = text
         self._now = now
         self._say = say
@@ -129,10 +129,15 @@ class ScriptedSession:
         self._spare = spare
         self._seq = 0
 
+    @property
+    def units(self) -> list[bytes]:
+        """The sound of every unit that the session keeps, in order."""
+        return [unit.audio for _, unit in self._written]
+
     def prefill(self, item: Item) -> int:
         self._seq += 1
         if isinstance(item, Unit):
-            self.units.append(item)
+            self._written.append((self._seq, item))
         if self._spare:
             self._say(self._now(), Prefilled(seq=self._seq, kv_length=0, ms=0.0, spare=True))
         return self._seq
@@ -153,6 +158,8 @@ class ScriptedSession:
     def cancel(
         self, response_id: str, keep_ms: int = 0, *, discard: bool = False, rollback_to_seq: int | None = None
     ) -> None:
+        if rollback_to_seq is not None:
+            self._written = [(seq, unit) for seq, unit in self._written if seq <= rollback_to_seq]
         given = self.given[response_id]
         if given.cancelled_at is None:
             given.cancelled_at, given.kept_ms = self._now(), keep_ms

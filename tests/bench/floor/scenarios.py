@@ -14,12 +14,12 @@ import numpy as np
 
 from realtime.media.speech import DetectorPool, SpeechDetector
 from tests.bench.floor.conditions import Condition
-from tests.bench.floor.people import Clause, somebody
+from tests.bench.floor.people import Clause, quantile, somebody
 from tests.bench.floor.simulation import Person, Simulation
 from tests.bench.floor.sounds import NOISES, cough
 from tests.bench.floor.verdicts import Figures, alone_figures, overlap_figures, turn_figures
-from tests.bench.floor.voices import Sound, Split, draw, say
-from tests.bench.floor.words import BACKCHANNELS, COMMANDS, INTERRUPTIONS, LONG_REPLIES, SHORT_REPLIES
+from tests.bench.floor.voices import Sound, draw, say
+from tests.bench.floor.words import BACKCHANNELS, COMMANDS, INTERRUPTIONS, LONG_REPLIES, SHORT_REPLIES, Split
 
 TURNS = 8
 ANSWER_S = 3.0
@@ -28,6 +28,9 @@ ANSWER_S = 3.0
 REPLY_S = 6.0
 EVENT_S = (0.3, 4.0)
 """When the sound over a reply begins, after the reply's first sound."""
+
+GREETED_S = 0.6
+"""When an assistant begins that speaks first."""
 
 AFTER_S = 2.5
 ALONE_S = 30.0
@@ -41,6 +44,8 @@ def play(condition: Condition, seed: int, index: int) -> Figures:
     pool = POOLS.setdefault(condition.detector, DetectorPool(condition.detector))  # type: ignore[arg-type]
     detector = _like_new(pool.take())
     try:
+        if condition.scenario == "pauses":
+            return _pauses(condition, detector, rng, quantile(seed, index))
         return _SCENARIOS[condition.scenario](condition, detector, rng, index)
     finally:
         pool.give_back(detector)
@@ -56,9 +61,9 @@ def _like_new(detector: SpeechDetector) -> SpeechDetector:
 # -------------------------------------------------------------------------------------------------------- pauses
 
 
-def _pauses(condition: Condition, detector: SpeechDetector, rng: np.random.Generator, index: int) -> Figures:
-    person = somebody(condition, rng)
-    plans = [(float(rng.uniform(0.4, 1.2)), person.turn(rng)) for _ in range(TURNS)]
+def _pauses(condition: Condition, detector: SpeechDetector, rng: np.random.Generator, patience: float) -> Figures:
+    person = somebody(condition, rng, patience)
+    plans = [(float(rng.uniform(0.4, 1.2)), turn) for turn in person.turns(rng, TURNS)]
     replies = np.random.default_rng(int(rng.integers(1 << 32)))
     call = Simulation(condition, detector, rng, 30.0 * TURNS, lambda: str(replies.choice(SHORT_REPLIES)))
     turns: list[Turn] = []
@@ -109,15 +114,23 @@ def _overlap(condition: Condition, detector: SpeechDetector, rng: np.random.Gene
     text = LONG_REPLIES[index % len(LONG_REPLIES)]
     call = Simulation(condition, detector, rng, 25.0, lambda: text)
     begun: list[tuple[str, float, float]] = []
-    call.run(_ask_and_overlap(call, question, (sound, level_db), float(rng.uniform(*EVENT_S)), begun))
+    asked = None if condition.stranger else question
+    call.run(_ask_and_overlap(call, asked, (sound, level_db), float(rng.uniform(*EVENT_S)), begun))
     return overlap_figures(call, *begun[0]) if begun else {"void": [1.0]}
 
 
 def _ask_and_overlap(
-    call: Simulation, question: Sound, over: tuple[Sound, float], after_s: float, begun: list[tuple[str, float, float]]
+    call: Simulation,
+    question: Sound | None,
+    over: tuple[Sound, float],
+    after_s: float,
+    begun: list[tuple[str, float, float]],
 ) -> Person:
-    asked = call.microphone.add(question, 0.6)
-    yield lambda: call.sounding() is not None or call.now > asked + ANSWER_S
+    if question is not None:
+        asked = call.microphone.add(question, 0.6)
+        yield lambda: call.sounding() is not None or call.now > asked + ANSWER_S
+    else:
+        yield lambda: call.now > GREETED_S
     if call.sounding() is None:
         call.dialogue.ask(call.now)
     yield lambda: call.sounding() is not None
@@ -166,14 +179,15 @@ def _alone(condition: Condition, detector: SpeechDetector, rng: np.random.Genera
     replies = np.random.default_rng(int(rng.integers(1 << 32)))
     question = say(somebody(condition, rng).voice, "please tell me everything about that.")
     call = Simulation(condition, detector, rng, ALONE_S + 6.0, lambda: str(replies.choice(LONG_REPLIES)))
-    call.run(_ask_again(call, question))
+    call.run(_ask_again(call, None if condition.stranger else question))
     return alone_figures(call, ALONE_S)
 
 
-def _ask_again(call: Simulation, question: Sound) -> Person:
-    """The person asks once, so that their level is known; from then on the page asks."""
-    asked = call.microphone.add(question, 0.6)
-    yield lambda: call.sounding() is not None or call.now > asked + ANSWER_S
+def _ask_again(call: Simulation, question: Sound | None) -> Person:
+    """The person asks once, if at all, so that their level is known; from then on the page asks."""
+    if question is not None:
+        asked = call.microphone.add(question, 0.6)
+        yield lambda: call.sounding() is not None or call.now > asked + ANSWER_S
     until = call.now + ALONE_S
     while call.now < until:
         if call.idle:
@@ -182,4 +196,4 @@ def _ask_again(call: Simulation, question: Sound) -> Person:
         yield lambda since=since: (call.idle and call.now > since + 1.0) or call.now > until  # type: ignore[misc]
 
 
-_SCENARIOS = {"pauses": _pauses, "overlap": _overlap, "alone": _alone}
+_SCENARIOS = {"overlap": _overlap, "alone": _alone}

@@ -18,8 +18,8 @@ from realtime import events
 from realtime.connection.frames import AudioMessage
 from realtime.dialogue.dialogue import Dialogue
 from realtime.events import PlaybackAck, ServerEvent
-from realtime.floor.floor import FloorRules, FloorState
 from realtime.floor.interruption import Sign, Sounding
+from realtime.floor.rules import FloorRules, FloorState
 from realtime.media.hearing import Edge, Hearing, HearingEvent, Stirred, UnitClosed
 from realtime.media.receive import AudioPacket, AudioReceiver
 from realtime.media.speech import SpeechDetector
@@ -27,8 +27,9 @@ from realtime.output.playout import Playout
 from realtime.output.speaking import Speaking
 from realtime.service.metrics import Metrics
 from tests.bench.floor.conditions import Condition
+from tests.bench.floor.kept import Places, WatchedCutter
 from tests.bench.floor.links import Links
-from tests.bench.floor.microphone import Microphone, codec
+from tests.bench.floor.microphone import FRAME, Microphone, codec
 from tests.bench.floor.page import STEP_S, Page
 from tests.bench.floor.replies import ScriptedSession
 
@@ -75,6 +76,7 @@ class Simulation:
         self.microphone = Microphone(condition, rng, seconds)
         self.page = Page(self._report)
         engine_s = engine_s or condition.engine_ms / 1000
+        self.places = Places()
         self.session = ScriptedSession(text, lambda: self.now, self._say, engine_s, condition.marks, condition.spare)
         self._links = Links(condition, rng)
         self._seconds = seconds
@@ -90,7 +92,7 @@ class Simulation:
             self.session,
             self._speaking,
             self._emit,
-            self._hearing.cutter,
+            WatchedCutter(self._hearing.cutter, self.places),
             lambda prefix: f"{prefix}_{next(self._order)}",
             _rules(condition),
             Metrics(),
@@ -177,7 +179,13 @@ class Simulation:
         arrives = self._links.packet(self.now)
         if arrives is not None:
             packet = AudioPacket(SSRC, number & 0xFFFF, number * RTP_FRAME & 0xFFFF_FFFF, payload)
-            self._at(arrives, lambda: self._hear(self._hearing.packet(packet, self.now)))
+            self._at(arrives, lambda: self._arrived(packet, number))
+
+    def _arrived(self, packet: AudioPacket, number: int) -> None:
+        heard = self._hearing.packet(packet, self.now)
+        if number == 0:
+            self.places.shift = self._hearing.position - FRAME
+        self._hear(heard)
 
     def _hear(self, heard: list[HearingEvent]) -> None:
         for event in heard:
@@ -191,7 +199,7 @@ class Simulation:
                 case Stirred():
                     self.dialogue.stirred(self.now)
                 case UnitClosed(unit, _):
-                    self.dialogue.unit(unit, self.now)
+                    self.dialogue.unit(self.places.note(unit), self.now)
                 case _:
                     pass
 

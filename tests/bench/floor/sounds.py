@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from model_server.protocol import HEARING_RATE
 from tests.bench.floor.room import impulse_response
-from tests.bench.floor.voices import Sound, Split, draw, normalised, say
-from tests.bench.floor.words import OTHERS
+from tests.bench.floor.voices import Sound, draw, normalised, say
+from tests.bench.floor.words import OTHERS, Split
 
 NOTES = (220.0, 261.6, 293.7, 329.6, 392.0, 440.0, 523.3)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.protocol import HEARING_RATE
 from realtime.floor.hold import REPAIR_HEARD_MS
 from tests.bench.floor.page import STEP_S
 from tests.bench.floor.simulation import Moment, Simulation
@@ -29,17 +33,20 @@ BINS = (0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 9.0)
 def turn_figures(call: Simulation, turns: list[list[tuple[float, float]]]) -> Figures:
     """Take-overs, latency and smooth turns."""
     figures: Figures = {name: [] for name in ("take_over", "all_pauses", "mid_clause", "smooth", "latency", "ear")}
-    figures |= {name: [] for name in ("repair_ms", "one_turn", "wasted", "turn_cut")}
+    figures |= {name: [] for name in ("repair_ms", "one_turn", "lost_ms", "repaired", "wasted", "turn_cut")}
+    kept = call.places.kept(call.session.units)
     for index, clauses in enumerate(turns):
         until = turns[index + 1][0][0] if index + 1 < len(turns) else float("inf")
-        _pause_figures(call, clauses, figures)
+        _pause_figures(call, clauses, kept, figures)
         _answer_figures(call, clauses, until, figures)
     for response_id, given in call.session.given.items():
         figures["wasted"].append(float(given.cancelled_at is not None and not call.audible(response_id)))
     return figures
 
 
-def _pause_figures(call: Simulation, clauses: list[tuple[float, float]], figures: Figures) -> None:
+def _pause_figures(
+    call: Simulation, clauses: list[tuple[float, float]], kept: NDArray[np.bool_], figures: Figures
+) -> None:
     cut = False
     for (start, end), (going_on, its_end) in itertools.pairwise(clauses):
         taken = [each for each, at in call.first_sent.items() if end <= at < its_end]
@@ -52,9 +59,16 @@ def _pause_figures(call: Simulation, clauses: list[tuple[float, float]], figures
         cut = bool(taken)
         if taken:
             heard = [moment for each in taken for moment in call.audible(each)]
-            figures["repair_ms"].append(STEP_MS * sum(at >= going_on for at, _ in heard))
+            after_ms = STEP_MS * sum(at >= going_on for at, _ in heard)
+            figures["repair_ms"].append(after_ms)
             if max((position for _, position in heard), default=0) / 24 <= REPAIR_HEARD_MS:
-                figures["one_turn"].append(float(_is_one_turn(call, end, its_end)))
+                one_turn, lost_ms = (
+                    _is_one_turn(call, end, its_end),
+                    _lost_ms(call, kept, (start, end), (going_on, its_end)),
+                )
+                figures["one_turn"].append(float(one_turn))
+                figures["lost_ms"].append(lost_ms)
+                figures["repaired"].append(float(one_turn and not lost_ms and after_ms <= REPAIR_HEARD_MS))
     if len(clauses) > 1:
         figures["turn_cut"].append(float(any(clauses[0][0] <= at < clauses[-1][1] for at in call.first_sent.values())))
 
@@ -65,6 +79,12 @@ def _is_one_turn(call: Simulation, end: float, its_end: float) -> bool:
     before = {each.of for each in committed if each.at < its_end}
     after = next((each.of for each in committed if each.at >= its_end), None)
     return before <= {after}
+
+
+def _lost_ms(call: Simulation, kept: NDArray[np.bool_], *clauses: tuple[float, float]) -> float:
+    """How much of these clauses the session does not hold."""
+    places = [slice(*(call.places.shift + round(HEARING_RATE * at) for at in clause)) for clause in clauses]
+    return 1000 / HEARING_RATE * sum(int((~kept[place]).sum()) for place in places)
 
 
 def bin_name(pause_s: float) -> str:

@@ -19,6 +19,7 @@ from model_server.demo.espeak import Espeak
 from model_server.demo.voice_messages import Manner, Speak, Spoken
 from model_server.protocol import HEARING_RATE
 from tests.bench import spoken
+from tests.bench.floor.words import Split
 
 Sound = NDArray[np.float32]
 """Mono, 16 kHz; 1.0 is the RMS level of the person's voice, wherever that is put later."""
@@ -26,8 +27,6 @@ Sound = NDArray[np.float32]
 Contour = Literal["normal", "flat", "final"]
 """`normal`: a clause that goes on sounds so. `flat`: no melody at all. `final`: every clause falls as if it were the
 last."""
-
-Split = Literal["tuning", "unseen"]
 
 ESPEAK: dict[Split, tuple[str, ...]] = {
     "tuning": ("en-us+m1", "en-us+f1", "en+m3", "en-gb-x-rp+f5"),

@@ -1,0 +1,1 @@
+"""Many calls on one device: how many of them meet every deadline. `python -m tests.bench.calls`."""
