@@ -26,7 +26,7 @@ PATIENCE = 1.65
 USUAL_PAUSE_MS, PAUSE_WEIGHT = 480.0, 10.0
 """The middle of a stranger's pauses; it weighs as much as so many pauses."""
 
-USUAL_TURN_MS, TURN_WEIGHT = 2_750.0, 5.0
+USUAL_TURN_MS, TURN_WEIGHT = 2_810.0, 5.0
 """How long a stranger usually speaks in a turn; it weighs as much as so many turns."""
 
 LENGTH_POWER = 5.0

@@ -37,13 +37,13 @@ def calls_of(condition: Condition, quick: bool) -> int:
         return SWEEP_CALLS // 4 if quick else SWEEP_CALLS
     calls = JUDGED_ECHO_CALLS if condition.scenario == "alone" and condition.echo_db == 10 else CALLS[_kind(condition)]
     if condition not in _judged():
-        calls //= 2
+        calls //= 3
     return max(1, calls // 5) if quick else calls
 
 
 @lru_cache
 def _judged() -> frozenset[Condition]:
-    """What has a limit; the rest is printed and played half as often."""
+    """What has a limit; the rest is printed and played a third as often."""
     return frozenset(parse(row.condition) for row in load().values() if row.limit)
 
 
