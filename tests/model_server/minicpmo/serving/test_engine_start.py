@@ -40,8 +40,6 @@ async def test_memory_or_time_decides_how_many_calls_are_taken(
     monkeypatch: pytest.MonkeyPatch, in_memory: int, in_time: int, places: int, limit: str
 ) -> None:
     monkeypatch.setattr("model_server.minicpmo.serving.engine.slots", lambda model: in_memory)
-    # A logger that was used before keeps the processors of that time.
-    monkeypatch.setattr("model_server.minicpmo.serving.engine._log", structlog.get_logger())
     engine = tiny_engine(in_time)
     with structlog.testing.capture_logs() as logs:
         await engine.start()
