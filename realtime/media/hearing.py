@@ -16,10 +16,11 @@ import numpy.typing as npt
 from model_server.protocol import HEARING_RATE
 from realtime.dialogue.held import PRE_ROLL_SAMPLES
 from realtime.floor.interruption import Sign, Sounding
+from realtime.media.arrivals import Arrivals
 from realtime.media.bands import Bands
 from realtime.media.ending import ending
 from realtime.media.levels import Levels
-from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver
+from realtime.media.receive import AudioFrame, AudioPacket, AudioReceiver, FrameKind
 from realtime.media.silent_input import SilentInput
 from realtime.media.speech import EdgeKind, SpeechDetector, SpeechEdge
 from realtime.media.stirring import Stirring
@@ -110,6 +111,7 @@ class Hearing:
         """The newest frames, 8 s where each is 20 ms."""
         self._stirring = Stirring()
         self._meter = VoiceMeter()
+        self._arrivals = Arrivals()
         self._played = played
         self._position = 0
         self._epoch = now
@@ -157,7 +159,14 @@ class Hearing:
             events.append(InputSilence(silence))
         edges = self._detector.feed(frame.samples)
         levels_db = self._levels.feed(frame.samples)
-        sounding = self._meter.feed(frame.samples, self._detector.speaking, self._played(now - behind_s))
+        received = frame.kind is FrameKind.RECEIVED
+        late_s = self._arrivals.late_s(self._position / HEARING_RATE, now) if received else 0.0
+        sounding = self._meter.feed(
+            frame.samples,
+            self._detector.speaking,
+            self._played(now - max(late_s, behind_s)),
+            shaken=self._arrivals.shaken(now),
+        )
         events.extend(self._edge(edge, sounding, now) for edge in edges)
         if sounding is not None:
             events.append(sounding)

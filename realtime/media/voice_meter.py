@@ -105,6 +105,7 @@ class VoiceMeter:
         self._beats = (0, False)
         self._latest: Sounding | None = None
         self._gaps = 0
+        self._shaken = False
         self._echo = EchoModel()
 
     @property
@@ -117,11 +118,14 @@ class VoiceMeter:
         """Level of the room's noise, dB of full scale."""
         return FLOOR_DB if self._room is None else _db(self._room[0])
 
-    def feed(self, samples: Samples, speaking: bool, played: Bands | None = None) -> Sounding | None:
+    def feed(
+        self, samples: Samples, speaking: bool, played: Bands | None = None, *, shaken: bool = False
+    ) -> Sounding | None:
         """The next frame, shape [1..]; `speaking`: whether the detector hears a voice.
 
-        `played`: what the loudspeaker gave meanwhile, None for silence.
+        `played`: what the loudspeaker gave meanwhile, None for silence; `shaken`: whether that may be a little off.
         """
+        self._shaken = shaken
         wide = samples.astype(np.float32)
         wide /= 32768
         steps = wide[1:] - wide[:-1]
@@ -230,6 +234,8 @@ class VoiceMeter:
 
     def _is_like_echo(self, level_db: float, own_db: float) -> bool:
         """Whether the voice is no more than what the assistant says, as far as that is known."""
+        if self._shaken:
+            return True
         undecided = self._echo.undecided
         # Before it ends nothing is lost by waiting.
         if (undecided or not self._echo.settled) and (not self._gaps or self._echo.likeness() >= DOUBTFUL):

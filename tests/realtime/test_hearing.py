@@ -112,3 +112,19 @@ def test_the_line_check_sends_back_what_it_hears():
     assert [message.position for message in messages] == [AUDIO_MESSAGE_SAMPLES * n for n in range(len(messages))]
     assert len(messages) >= 49
     assert abs(int(np.frombuffer(messages[10].pcm, "<i2")[100]) - 3_000) < 30
+
+
+def test_frames_of_a_burst_are_compared_with_what_sounded_when_they_were_heard() -> None:
+    asked: list[float] = []
+
+    def played(when: float) -> None:
+        asked.append(when)
+
+    hearing = Hearing(AudioReceiver(ToneDecoder(), 0.0), LoudDetector(), 0.0, played)
+    for number in range(60):
+        prompt = 0.02 * (number + 1)
+        # The line stands still for 0.2 s, then all that waited comes at once.
+        arrival = max(prompt, 0.8) if prompt > 0.6 else prompt
+        hearing.packet(AudioPacket(7, number, number * 960, bytes([1])), arrival)
+    spoken = [0.02 * (number + 1) for number in range(60)]
+    assert np.allclose(asked, spoken, atol=0.015)

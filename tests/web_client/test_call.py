@@ -188,13 +188,13 @@ async def test_a_pause_holds_the_words_and_resumes(caller: Page) -> None:
 
 async def test_a_hold_says_the_word_again_in_which_it_fell_silent(caller: Page) -> None:
     await place_call(caller)
-    await speak(caller, 1, 24_000)
-    await caller.evaluate("gateway.until(() => __call.player.playedMs > 500)")
+    await speak(caller, 1, 72_000)
+    await caller.evaluate("gateway.until(() => __call.player.playedMs > 2500)")
     await caller.evaluate("gateway.send({type: 'output_audio_buffer.paused', response_id: 'resp_1'})")
     await state(caller, "listening")
     await caller.evaluate("gateway.send({type: 'output_audio_buffer.resumed', response_id: 'resp_1', from_ms: 300})")
     await state(caller, "speaking")
-    assert (await event(caller, "playback.ack", final=True))["played_ms"] == 1000
+    assert (await event(caller, "playback.ack", final=True))["played_ms"] == 3000
     played = [ack["played_ms"] for ack in await acks(caller)]
     assert any(later < before for before, later in itertools.pairwise(played))
 

@@ -30,6 +30,8 @@ class Condition:
     noise_db: float | None = None
     echo_db: float | None = None
     loss: float = 0.0
+    stalls: bool = False
+    """Whether the line stands still now and then, and what waited comes at once."""
     rtt_ms: float = 0.0
     detector: str = "silero"
     silence_ms: float | None = None
@@ -50,7 +52,8 @@ def parse(name: str) -> Condition:
     """The condition of that name: `scenario.what` and any of flat, final, noise20, echo10, loss1, rtt50, webrtc,
     silence500 (milliseconds, fixed), usual400 (milliseconds, from which the floor adapts), low or high (the floor's
     eagerness), engine300 (ms), spare (it may guess),
-    unmarked (no word times), stranger (the assistant begins) and tuning. Raises `UnknownCondition`.
+    unmarked (no word times), stranger (the assistant begins), stalls (the line stands still now and then) and tuning.
+    Raises `UnknownCondition`.
     """
     scenario, *parts = name.split(".")
     if scenario not in SCENARIOS:
@@ -76,7 +79,7 @@ def _meaning(part: str, name: str) -> dict[str, Any]:
         return {f"{word}_ms": number}
     if found[2] and word == "loss":
         return {"loss": number / 100}
-    if part in ("spare", "stranger"):
+    if part in ("spare", "stranger", "stalls"):
         return {part: True}
     if part == "unmarked":
         return {"marks": False}
