@@ -299,7 +299,7 @@ class Session:
         options = options or TextSampling()
         opening = self._writer.opening()
         if self._memory.limits is None:
-            self._memory.make_room(len(opening[0]) + ROUND)
+            self._memory.check_room(len(opening[0]) + ROUND)
         choose = choose or drawing(options, self._memory.draws)
         rounds = TextRounds(self.model.language, self.model.tokenizer, self.behaviour, options, choose, observe)
         self.reply = rounds.reply
@@ -332,7 +332,7 @@ class Session:
         if opening is None:
             yield from self._writer.flush()
             opening = self._writer.opening()
-        memory.make_room(len(opening[0]) + ROUND)
+        yield from memory.make_room(len(opening[0]) + ROUND)
         rounds.most = memory.reply_ends(len(opening[0]))
         memory.before_writing()
         over = (self.model.tokenizer.specials.speech_end,)

@@ -15,12 +15,9 @@ from model_server.minicpmo.memory.parts import Kind, Part, Parts, only_last_stay
 from model_server.minicpmo.memory.silent_pictures import SilentPicture
 from model_server.minicpmo.memory.state import Memory
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.layers import LAYERS_AT_ONCE, KVCache
 from model_server.minicpmo.replies.steps import Step, stretched
 from model_server.minicpmo.words.turns import Role, Turns
-
-LAYERS_AT_ONCE = 4
-"""Of a network; behind them another call's work may come in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class Writer:
         text = "".join([picture.text for picture in silent]) + message.text
         prompt, turns = memory.turns.prefill(message.role, text)
         own = self._model.tokenizer.encode(prompt)
-        memory.make_room(len(memory.owed) + len(own))
+        yield from memory.make_room(len(memory.owed) + len(own))
         memory.before_writing()
         memory.book()
         ids, first = [*memory.owed, *own], not memory.cache.length
@@ -141,7 +138,7 @@ class Writer:
         yield from self.flush()
         opening, turns = self.opening()
         written = opening + ids[:-1]
-        memory.make_room(len(written), 0)
+        yield from memory.make_room(len(written), 0)
         memory.before_writing()
         memory.book()
         language = self._model.language

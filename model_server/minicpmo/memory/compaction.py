@@ -4,11 +4,13 @@ A key holds its position as a rotation (arXiv 2104.09864), so that one more rota
 angles, moves it. The angles are those that the network itself rounds to float32, their difference is taken in float64
 and the key is turned in float32, once for each eviction: in float32 the key then is, to a few rounding errors, the one
 that a single rotation would have given. A cache in bfloat16 is rounded anew each time.
+
+It is done in place, a few positions at a time, so that next to no memory is needed when there may be none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,25 +21,45 @@ Runs = Sequence[tuple[int, int]]
 """Positions [start, end), ascending and apart."""
 
 
-def compact(cache: KVCache, kept: Runs, theta: float) -> None:
-    """Keep only these positions of a cache whose keys are rotated with base `theta`."""
+AT_ONCE = 1024
+"""Positions."""
+
+
+def compact(cache: KVCache, kept: Runs, theta: float, layers: int) -> Generator[None, None, None]:
+    """Keep only these positions of a cache whose keys are rotated with base `theta`.
+
+    It halts behind every so many layers. One that is closed there is carried out to its end, for a cache of which only
+    some layers have moved is none.
+    """
     moved = torch.cat([torch.arange(start, end) for start, end in kept]) if kept else torch.empty(0, dtype=torch.long)
     still = int((moved == torch.arange(len(moved))).sum())  # Those in front of the first gap stand where they stood.
-    if still < len(moved):
-        _move(cache, moved[still:], still, theta)
-    cache.length = len(moved)
+    waiting = _moves(cache, moved[still:], still, theta) if still < len(moved) else iter(())
+    try:
+        for layer, _ in enumerate(waiting, 1):
+            if layer % layers == 0:
+                yield
+    finally:
+        with torch.inference_mode():
+            for _ in waiting:
+                pass
+        cache.length = len(moved)
 
 
-def _move(cache: KVCache, old: Tensor, to: int, theta: float) -> None:
+def _moves(cache: KVCache, old: Tensor, to: int, theta: float) -> Iterator[None]:
+    """Move layer by layer."""
     tables: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
     for keys, values in zip(cache.keys, cache.values, strict=True):
         if keys.device not in tables:
             places = old.to(keys.device)
             tables[keys.device] = (places, *turn(places, to, keys.shape[-1], theta))
-        places, cos, sin = tables[keys.device]
-        new = slice(to, to + len(places))
-        keys[:, new] = turned(keys[:, places], cos, sin)
-        values[:, new] = values[:, places]
+        # What is read later lies behind all that was written by then: places ascend, and nothing moves down.
+        start = to
+        for places, cos, sin in zip(*(torch.split(table, AT_ONCE) for table in tables[keys.device]), strict=True):
+            new = slice(start, start + len(places))
+            keys[:, new] = turned(keys[:, places], cos, sin)
+            values[:, new] = values[:, places]
+            start = new.stop
+        yield
 
 
 def turn(old: Tensor, to: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import torch
 
 from model_server.minicpmo.errors import InputError
@@ -12,6 +15,8 @@ from model_server.minicpmo.memory.parts import Kind, Part, Parts, behind, last_r
 from model_server.minicpmo.memory.silent_pictures import SilentPictures, Thinning
 from model_server.minicpmo.memory.told import Told
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network.layers import LAYERS_AT_ONCE
+from model_server.minicpmo.replies.steps import Step, stretched
 from model_server.minicpmo.words.turns import Turns
 
 
@@ -116,7 +121,7 @@ class Memory:
 
     # Room -----------------------------------------------------------------------------------------------------------
 
-    def make_room(self, tokens: int, reply: int | None = None) -> None:
+    def make_room(self, tokens: int, reply: int | None = None) -> Generator[Step[Any], Any, None]:
         """See to it that `tokens` more positions fit, and a reply of so many behind them (as many as are reserved).
 
         Raises `InputError` if they do not; without limits nothing is ever evicted.
@@ -127,13 +132,17 @@ class Memory:
             pinned = min((mark.kv_length for mark in self.marks if mark.pinned), default=self.cache.length)
             kept = keep(self.parts, self.limits, tokens, reserved, self.second, pinned)
             if not all(kept):
-                self._evict(kept)
+                yield from stretched(self._evict(kept))
+        self.check_room(tokens)
+
+    def check_room(self, tokens: int) -> None:
+        """Raises `InputError` if `tokens` more positions do not fit as it is."""
         if self.cache.length + tokens > self.most:
             raise InputError(
                 f"context: expected at most {self.most} positions, {self.cache.length} + {tokens} would be more"
             )
 
-    def _evict(self, kept: list[bool]) -> None:
+    def _evict(self, kept: list[bool]) -> Generator[None, None, None]:
         self.before_writing()
         for mark in self.marks:
             if mark.context.cache is self.cache:
@@ -142,8 +151,8 @@ class Memory:
                     mark.told.intact = 0
         places = zip(starts(self.parts), self.parts, kept, strict=True)
         runs = [(start, start + part.length) for start, part, stays in places if stays]
-        compact(self.cache, runs, self._model.config.language.rope_theta)
         self.parts = behind(self.parts, kept)
+        yield from compact(self.cache, runs, self._model.config.language.rope_theta, LAYERS_AT_ONCE)
 
     def adopt(self, other: Memory, *, slotted: bool) -> None:
         """Become a copy of another conversation, all of which becomes the head that is never evicted.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +92,15 @@ def _seen_alone(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) ->
     return y.view(heads, steps, head_dim).transpose(0, 1).reshape(steps, -1)
 
 
+class Row(NamedTuple):
+    """One row of a pass: its number, the position it is written to, and the positions [first, end) that it sees."""
+
+    number: int
+    place: int
+    first: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """The rows whose caches lie in one block. All tensors lie on the device of the layers."""
@@ -99,7 +108,8 @@ class Shared:
     block: Block
     looked: slice | Tensor
     """The slots that are looked at: a range of them, or their numbers [S] to be copied together."""
-    longest: int
+    span: slice
+    """The positions that are looked at."""
     rows: Tensor
     """[N] number of each row in the pass."""
     slots: Tensor
@@ -111,7 +121,7 @@ class Shared:
     cells: Tensor
     """[N] where in the flattened grid each row is."""
     hidden: Tensor
-    """[S, 1, group * steps, longest] added to the scores: 0 where visible, -inf elsewhere."""
+    """[S, 1, group * steps, positions] added to the scores: 0 where visible, -inf elsewhere."""
 
     def on(self, device: torch.device) -> Shared:
         looked = self.looked if isinstance(self.looked, slice) else self.looked.to(device)
@@ -123,7 +133,7 @@ class Shared:
         keys, values = self.block.keys[layer], self.block.values[layer]
         keys[self.slots, :, self.places] = k[:, self.rows].transpose(0, 1)
         values[self.slots, :, self.places] = v[:, self.rows].transpose(0, 1)
-        keys, values = keys[:, :, : self.longest][self.looked], values[:, :, : self.longest][self.looked]
+        keys, values = keys[:, :, self.span][self.looked], values[:, :, self.span][self.looked]
         heads, kv_heads, head_dim = q.shape[0], k.shape[0], q.shape[2]
         slots, steps = self.grid.shape
         asked = q[:, self.grid].view(kv_heads, heads // kv_heads, slots, steps, head_dim).permute(2, 0, 1, 3, 4)
@@ -166,6 +176,12 @@ class _Span:
     def shares(self) -> bool:
         return self.cache.shares_calls and self.count <= MOST_STEPS
 
+    def line(self) -> tuple[int, list[Row]]:
+        """Its slot, and its rows."""
+        length = self.cache.length
+        rows = [Row(self.start + step, length + step, 0, length + step + 1) for step in range(self.count)]
+        return _slot(self)[1], rows
+
     def part(self, device: torch.device) -> Part:
         mask = None if self.count == 1 else causal(self.cache.length, self.count, device)
         return Part(self.start, self.start + self.count, self.cache, mask)
@@ -185,7 +201,9 @@ def arranged(
     blocks: dict[int, list[_Span]] = {}
     for span in sharing:
         blocks.setdefault(id(_slot(span)[0]), []).append(span)
-    shared = [_shared(found, group, device, dtype) for found in blocks.values()]
+    shared = [
+        in_one(_slot(found[0])[0], [span.line() for span in found], group, device, dtype) for found in blocks.values()
+    ]
     return Together(shared, [span.part(device) for span in spans if not span.shares])
 
 
@@ -195,33 +213,41 @@ def _slot(span: _Span) -> tuple[Block, int]:
     return slot.block, slot.index
 
 
-def _shared(spans: Sequence[_Span], group: int, device: torch.device, dtype: torch.dtype) -> Shared:
-    block, used = _slot(spans[0])[0], [_slot(span)[1] for span in spans]
-    first, last = min(used), max(used)
-    dense = last - first < LOOSE * len(spans)
-    lines = [slot - first for slot in used] if dense else list(range(len(spans)))
-    count, steps = (last - first + 1 if dense else len(spans)), max(span.count for span in spans)
-    longest = max(span.cache.length + span.count for span in spans)
-    longest = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, spans[0].cache.capacity)
-    cells = [(line, step, span) for line, span in zip(lines, spans, strict=True) for step in range(span.count)]
-    grid, visible = [spans[0].start] * (count * steps), [1] * (count * steps)
-    for line, step, span in cells:
-        grid[line * steps + step] = span.start + step
-        visible[line * steps + step] = span.cache.length + step + 1
+def in_one(
+    block: Block, lines: Sequence[tuple[int, Sequence[Row]]], group: int, device: torch.device, dtype: torch.dtype
+) -> Shared:
+    """One call for the rows of several slots of a block; `lines` are slots, and the rows of each."""
+    used, asking = [slot for slot, _ in lines], [row for _, rows in lines for row in rows]
+    low, high = min(used), max(used)
+    dense = high - low < LOOSE * len(lines)
+    count, steps = (high - low + 1 if dense else len(lines)), max(len(rows) for _, rows in lines)
+    first = min(row.first for row in asking) // LENGTH_STEP * LENGTH_STEP
+    longest = -(-max(row.end for row in asking) // LENGTH_STEP) * LENGTH_STEP
+    longest = min(longest, block.keys[0].shape[2])
+    places = [
+        ((slot - low if dense else line) * steps + step, slot, row)
+        for line, (slot, rows) in enumerate(lines)
+        for step, row in enumerate(rows)
+    ]
+    # Where nobody asks, what comes out is not looked at; but it has to be a number.
+    grid, starts, ends = [asking[0].number] * (count * steps), [first] * (count * steps), [first + 1] * (count * steps)
+    for cell, _, row in places:
+        grid[cell], starts[cell], ends[cell] = row.number, row.first, row.end
 
     def there(values: list[int]) -> Tensor:
         return torch.tensor(values, device=device)
 
-    ends = there(visible).view(count, 1, steps, 1)
-    seen = (torch.arange(longest, device=device) < ends).repeat(1, 1, group, 1)
+    positions = torch.arange(first, longest, device=device)
+    begins, over = (there(bounds).view(count, 1, steps, 1) for bounds in (starts, ends))
+    seen = ((positions >= begins) & (positions < over)).repeat(1, 1, group, 1)
     return Shared(
         block,
-        slice(first, last + 1) if dense else there(used),
-        longest,
-        rows=there([span.start + step for _, step, span in cells]),
-        slots=there([_slot(span)[1] for _, _, span in cells]),
-        places=there([span.cache.length + step for _, step, span in cells]),
+        slice(low, high + 1) if dense else there(used),
+        slice(first, longest),
+        rows=there([row.number for _, _, row in places]),
+        slots=there([slot for _, slot, _ in places]),
+        places=there([row.place for _, _, row in places]),
         grid=there(grid).view(count, steps),
-        cells=there([line * steps + step for line, step, _ in cells]),
+        cells=there([cell for cell, _, _ in places]),
         hidden=torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill(~seen, -torch.inf),
     )

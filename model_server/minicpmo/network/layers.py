@@ -13,6 +13,9 @@ from model_server.minicpmo.network.cache_slots import Slot, SlotPool
 
 Result = TypeVar("Result")
 
+LAYERS_AT_ONCE = 4
+"""Of a network; behind them another call's work may come in between."""
+
 
 def finished(halting: Generator[None, None, Result]) -> Result:
     """What a computation that halts now and then comes to, all at once."""

@@ -6,7 +6,6 @@ Specification sections 8.1 to 8.4 and, for a segment that continues another, 8.6
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,34 +13,15 @@ from torch import Tensor, nn
 
 from model_server.minicpmo.config import SpeechConfig
 from model_server.minicpmo.errors import InputError, OrderError
+from model_server.minicpmo.network.attention import in_one_call
+from model_server.minicpmo.network.cache_slots import SlotPool
 from model_server.minicpmo.network.layers import Linear, RMSNorm, rotary_table, rotate
+from model_server.minicpmo.network.speech_rows import SpeechBatch, SpeechRows
 from model_server.minicpmo.network.speech_sampling import LEAST_STEPS, Chooser, frame_probabilities
 from model_server.minicpmo.network.speech_state import SpeechState
 from model_server.minicpmo.network.weights import Recipe, stacked
 
 __all__ = ["Chooser", "Speech", "SpeechState", "recipes"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Where a segment's rows of input stand: the slots of their keys, and the slots that they see."""
-
-    state: SpeechState
-    count: int
-    write: int
-    first: int
-    end: int
-    mask: Tensor | None = None  # [T, end - first], None when all is visible.
-    step: bool = False  # Of a frame to be spoken, whose queries are kept.
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows of several segments, one behind the other, and their angles [rows, head_dim]."""
-
-    cos: Tensor
-    sin: Tensor
-    parts: tuple[Rows, ...]
 
 
 class Attention(nn.Module):
@@ -53,27 +33,11 @@ class Attention(nn.Module):
         self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.out = Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, batch: Batch, layer: int) -> Tensor:
+    def forward(self, x: Tensor, batch: SpeechBatch, layer: int) -> Tensor:
         """x [rows, hidden]; the rows' keys and values of this layer are written into their segments."""
         qkv = self.qkv(x).view(x.shape[0], 3 * self.heads, self.head_dim).transpose(0, 1)
         q, k = rotate(qkv[: 2 * self.heads], batch.cos, batch.sin).chunk(2)
-        v, start, found = qkv[2 * self.heads :], 0, []
-        for part in batch.parts:
-            here = slice(start, start + part.count)
-            found.append(self._seen(q[:, here], k[:, here], v[:, here], part, layer))
-            start += part.count
-        return self.out(found[0] if len(found) == 1 else torch.cat(found))  # type: ignore[no-any-return]
-
-    def _seen(self, q: Tensor, k: Tensor, v: Tensor, rows: Rows, layer: int) -> Tensor:
-        """What the queries of one segment's rows find: [T, hidden]."""
-        keys, values = rows.state.keys[layer], rows.state.values[layer]  # [heads, slots, head_dim]
-        if rows.step and layer in rows.state.watched:
-            rows.state.asked[rows.state.steps, layer] = q[:, 0]
-        keys[:, rows.write : rows.write + rows.count] = k
-        values[:, rows.write : rows.write + rows.count] = v
-        seen, heard = keys[:, rows.first : rows.end], values[:, rows.first : rows.end]
-        y = F.scaled_dot_product_attention(q[None], seen[None], heard[None], attn_mask=rows.mask)[0]
-        return y.transpose(0, 1).reshape(rows.count, -1)
+        return self.out(batch.seen(q, k, qkv[2 * self.heads :], layer))  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
@@ -87,7 +51,7 @@ class Layer(nn.Module):
         self.gate_up = Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.down = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, batch: Batch, layer: int) -> Tensor:
+    def forward(self, x: Tensor, batch: SpeechBatch, layer: int) -> Tensor:
         x = x + self.attention(self.attention_norm(x), batch, layer)
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
@@ -119,6 +83,8 @@ class Speech(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.head = Linear(config.hidden_size, rows, bias=False)
+        self.pool: SlotPool | None = None
+        """Slots for the segments of calls, where there are any."""
         self._angles: tuple[Tensor, Tensor] | None = None
 
     def project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +97,16 @@ class Speech(nn.Module):
         """The beginning of a segment spoken as the hidden state [llm_size] says. Raises `InputError`."""
         if speaker_hidden.shape != (self.config.llm_size,):
             raise InputError(f"speaker: expected [{self.config.llm_size}], got {tuple(speaker_hidden.shape)}")
-        return SpeechState(self.config, self.project(speaker_hidden)[1], self.text_embedding.dtype)
+        speaker = self.project(speaker_hidden)[1]
+        return SpeechState(self.config, speaker, self.text_embedding.dtype, self.pool)
+
+    def new_pool(self, capacity: int, one_call: bool | None = None) -> SlotPool:
+        """Slots of `capacity` positions; whether rows share calls is told by the device if it is not said."""
+        config, like = self.config, self.text_embedding
+        if one_call is None:
+            one_call = in_one_call(like.device)
+        devices = [like.device] * config.num_layers
+        return SlotPool(devices, config.num_heads, config.head_dim, like.dtype, capacity, one_call=one_call)
 
     @torch.inference_mode()
     def prefill_text(self, state: SpeechState, ids: Sequence[int], start: int) -> None:
@@ -150,7 +125,7 @@ class Speech(nn.Module):
             rows, inputs, places = zip(*found, strict=True)
             self._run(torch.cat(inputs), torch.cat(places), *rows)
 
-    def _text_rows(self, state: SpeechState, ids: Sequence[int], start: int) -> tuple[Rows, Tensor, Tensor]:
+    def _text_rows(self, state: SpeechState, ids: Sequence[int], start: int) -> tuple[SpeechRows, Tensor, Tensor]:
         """Where text stands, its input [T, hidden], and its places [T] in the table of angles."""
         self._check_text(ids, start)
         stop = min(start + len(ids), self.config.audio_start)
@@ -160,7 +135,7 @@ class Speech(nn.Module):
         # The slots lie in reverse order, and so do the rows: each sees itself and what lies behind it.
         mask = torch.ones(stop - start, stop, dtype=torch.bool, device=x.device).triu()
         end = self.config.audio_start
-        rows = Rows(state, stop - start, end - stop, end - stop, end, mask)
+        rows = SpeechRows(state, stop - start, end - stop, end - stop, end, mask)
         return rows, x.flip(0), torch.arange(start, stop).flip(0)
 
     def _check_text(self, ids: Sequence[int], start: int) -> None:
@@ -183,7 +158,7 @@ class Speech(nn.Module):
         start, stop = self.config.audio_start + 1, self.config.audio_start + len(codes)
         if stop > start:
             end = self.config.audio_start + len(codes) - 1
-            rows = Rows(state, stop - start, self.config.audio_start, first, end)
+            rows = SpeechRows(state, stop - start, self.config.audio_start, first, end)
             self._run(self._embedded(codes[:-1]), torch.arange(start, stop), rows)
         state.steps = len(codes)
 
@@ -259,23 +234,23 @@ class Speech(nn.Module):
         hidden = self._run(x, torch.tensor([state.kv_length for state in states]), *rows)
         return self.head(hidden).float().view(-1, self.config.num_codebooks, self.config.num_codes)  # type: ignore[no-any-return]
 
-    def _next(self, state: SpeechState) -> tuple[Tensor, Rows]:
+    def _next(self, state: SpeechState) -> tuple[Tensor, SpeechRows]:
         """The next step's input [1, hidden], and where it stands."""
         first, end = state.visible()
         if state.steps:
-            return self._embedded(state.codes[-1:]), Rows(state, 1, end - 1, first, end, step=True)
+            return self._embedded(state.codes[-1:]), SpeechRows(state, 1, end - 1, first, end, step=True)
         # The BOS sees only text. Its keys go to the first frame's slot, which that overwrites before it looks.
-        return self.text_embedding[self.config.audio_bos_id][None], Rows(state, 1, end, first, end, step=True)
+        return self.text_embedding[self.config.audio_bos_id][None], SpeechRows(state, 1, end, first, end, step=True)
 
     def _embedded(self, codes: Tensor) -> Tensor:
         """[m, codebooks] to [m, hidden]: the codes' embeddings added up."""
         offsets = torch.arange(self.config.num_codebooks, device=codes.device) * self.config.num_codes
         return self.code_embedding[codes + offsets].sum(1)
 
-    def _run(self, x: Tensor, places: Tensor, *rows: Rows) -> Tensor:
+    def _run(self, x: Tensor, places: Tensor, *rows: SpeechRows) -> Tensor:
         """Rows x [rows, hidden] of one or more segments at the places [rows] of the table of angles."""
         cos, sin = (table[places.to(table.device)] for table in self._rotary())
-        batch = Batch(cos, sin, rows)
+        batch = SpeechBatch(cos, sin, rows)
         for index, layer in enumerate(self.layers):
             x = layer(x, batch, index)
         return self.norm(x)  # type: ignore[no-any-return]

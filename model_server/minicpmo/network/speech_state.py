@@ -1,8 +1,8 @@
 """What the speech model remembers of one segment: speaker, keys and values, code frames (specification 8.1, 11.5).
 
-Keys and values lie in one buffer a layer: the text slots in reverse order, then the audio frames. So what a step sees,
-the first text slots and all of the audio, is one piece of memory, and needs neither mask nor copy. The slot of the
-audio BOS is left out, as nothing ever sees it.
+Keys and values lie in one cache: the text slots in reverse order, then the audio frames. So what a step sees, the first
+text slots and all of the audio, is one piece of memory, and needs neither mask nor copy. The slot of the audio BOS is
+left out, as nothing ever sees it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from model_server.minicpmo.config import SpeechConfig
 from model_server.minicpmo.errors import InputError
+from model_server.minicpmo.network.cache_slots import SlotPool
+from model_server.minicpmo.network.layers import KVCache
 
 FIRST_CAPACITY = 132
 """Frames. The fourth doubling, 2112, holds a segment of 2048 and the call it ends with."""
@@ -35,13 +37,14 @@ def visible_text(config: SpeechConfig, steps: int, text_length: int) -> int:
 class SpeechState:
     """One segment of speech. Text slots that were never filled hold zeros and take part when they are visible."""
 
-    def __init__(self, config: SpeechConfig, speaker: Tensor, dtype: torch.dtype) -> None:
-        """`speaker` [hidden] is the embedding for the speaker's slot, on the device of the speech model."""
+    def __init__(self, config: SpeechConfig, speaker: Tensor, dtype: torch.dtype, pool: SlotPool | None = None) -> None:
+        """`speaker` [hidden] is the embedding for the speaker's slot, on the device of the speech model.
+
+        Keys and values lie in a slot of the `pool`, if there is one.
+        """
         self.speaker = speaker
         self.text_length = 0
         """Text tokens that may be seen, set by the caller with every range of text."""
-        self.steps = 0
-        """Audio positions that were computed, the BOS included."""
         self.frames = 0
         self.finished = False
         """An end code was drawn."""
@@ -49,18 +52,27 @@ class SpeechState:
         self.asked: dict[tuple[int, int], Tensor] = {}
         """Queries [heads, head_dim] of the steps of the present call, by step and watched layer."""
         self._config = config
-        self._dtype = dtype
         self._capacity = 0
-        slots = config.num_layers, config.num_heads, config.audio_start, config.head_dim
-        self.keys = torch.zeros(slots, dtype=dtype, device=speaker.device)  # [layers, heads, slots, head_dim]
-        self.values = torch.zeros_like(self.keys)
         self._codes = torch.empty(0, config.num_codebooks, dtype=torch.long, device=speaker.device)
+        self.cache = KVCache([speaker.device] * config.num_layers, config.num_heads, config.head_dim, dtype, pool)
         self.reserve(FIRST_CAPACITY)
+        self.steps = 0
+        for buffer in (*self.cache.keys, *self.cache.values):
+            buffer[:, : config.audio_start] = 0
 
     @property
     def kv_length(self) -> int:
         """Positions so far as the specification counts them: all text slots and every audio position."""
-        return self._config.audio_start + self.steps
+        return self.cache.length
+
+    @property
+    def steps(self) -> int:
+        """Audio positions that were computed, the BOS included."""
+        return self.cache.length - self._config.audio_start
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self.cache.length = self._config.audio_start + steps
 
     @property
     def codes(self) -> Tensor:
@@ -85,16 +97,10 @@ class SpeechState:
         capacity = FIRST_CAPACITY
         while capacity < frames:
             capacity *= 2
-        self.keys, self.values = self._grown(self.keys, capacity), self._grown(self.values, capacity)
+        self.cache.reserve(self._config.audio_start + capacity)
         codes = torch.empty(capacity, self._codes.shape[1], dtype=torch.long, device=self._codes.device)
         codes[: self.frames] = self._codes[: self.frames]
         self._codes, self._capacity = codes, capacity
-
-    def _grown(self, old: Tensor, capacity: int) -> Tensor:
-        layers, heads, slots, head_dim = old.shape
-        new = old.new_empty(layers, heads, self._config.audio_start + capacity, head_dim)
-        new[:, :, :slots] = old
-        return new
 
     def truncate(self, frames: int) -> None:
         """Forget every frame from number `frames` on. Raises `InputError` if there are not that many."""
@@ -104,15 +110,8 @@ class SpeechState:
         self.finished = False
         self.asked.clear()
 
-    def copy(self) -> SpeechState:
-        """The same state with memory of its own."""
-        twin = SpeechState(self._config, self.speaker, self._dtype)
-        twin.text_length, twin.steps, twin.frames = self.text_length, self.steps, self.frames
-        twin.finished, twin._capacity, twin.asked = self.finished, self._capacity, dict(self.asked)
-        twin.keys, twin.values, twin._codes = self.keys.clone(), self.values.clone(), self._codes.clone()
-        return twin
-
     def text_keys(self, layer: int, slots: int) -> tuple[Tensor, Tensor]:
         """Keys and values [heads, slots, head_dim] of the first text slots in their own order."""
         end = self._config.audio_start
-        return self.keys[layer, :, end - slots : end].flip(1), self.values[layer, :, end - slots : end].flip(1)
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        return keys[:, end - slots : end].flip(1), values[:, end - slots : end].flip(1)

@@ -44,7 +44,7 @@ def looks(config: SpeechConfig, state: SpeechState, first: int) -> Looks | None:
     queries = torch.stack([state.asked[step, layer] for layer in layers for step in steps])  # [L * S, heads, head_dim]
     queries = queries.view(len(layers), len(steps), *queries.shape[1:]).transpose(1, 2)
     text = slice(config.audio_start - most, config.audio_start - first)
-    keys = torch.stack([state.keys[layer, :, text] for layer in layers]).flip(2)  # [L, heads, tokens, head_dim]
+    keys = torch.stack([state.cache.keys[layer][:, text] for layer in layers]).flip(2)  # [L, heads, tokens, head_dim]
     scores = (queries @ keys.mT).float() * config.head_dim**-0.5
     seen = torch.tensor([stop - first for stop in stops], device=scores.device)
     return _told(scores.flatten(0, 1), seen)

@@ -31,8 +31,9 @@ def slots(model: MiniCPMO) -> int:
 
 
 def furnish(model: MiniCPMO) -> None:
-    """Give the network an empty pool of slots, for full contexts."""
+    """Give the network empty pools of slots, for full contexts and for the longest segments of speech."""
     model.language.pool = model.language.new_pool(positions(model.config))
+    model.speech.pool = model.speech.new_pool(speech_positions(model.config))
 
 
 def positions(config: ModelConfig) -> int:
@@ -40,16 +41,20 @@ def positions(config: ModelConfig) -> int:
     return min(CACHED_POSITIONS, config.language.max_positions)
 
 
+def speech_positions(config: ModelConfig) -> int:
+    """Of the longest segment of speech."""
+    return config.speech.audio_start + SPEECH_FRAMES
+
+
 def reserved(model: MiniCPMO, places: int) -> int:
     """Reserve slots for so many calls, and tell for how many there was room. A processor's memory is shared, and its
     pages are there only once they are written to: nothing is reserved there.
     """
-    pool = model.language.pool
-    if pool is None or not pool.one_call:
-        return places
     while places > 1:
         try:
-            pool.reserve(places)
+            for pool in (model.language.pool, model.speech.pool):
+                if pool is not None and pool.one_call:
+                    pool.reserve(places)
             break
         except torch.OutOfMemoryError:
             places //= 2
@@ -71,7 +76,7 @@ def session_bytes(config: ModelConfig, dtype: torch.dtype, layer_places: list[to
         needed[device] += layer // config.language.num_layers
     audio, speech = config.audio, config.speech
     hearing = 2 * audio.num_layers * audio.hidden_size * HEARING_POSITIONS
-    speaking = 2 * speech.num_layers * speech.hidden_size * (speech.audio_start + SPEECH_FRAMES)
+    speaking = 2 * speech.num_layers * speech.hidden_size * speech_positions(config)
     seeing = Thinning().most * config.resampler.num_queries * config.language.hidden_size
     codes = config.speech.num_codebooks * SPEECH_FRAMES * torch.long.itemsize
     needed[layer_places[-1]] += (hearing + speaking + seeing) * dtype.itemsize + codes

@@ -121,7 +121,8 @@ def test_a_look_at_one_token_is_certain_and_what_is_not_visible_is_not_looked_at
     state = SpeechState(CONFIG, torch.zeros(CONFIG.hidden_size), torch.float32)
     state.text_length = 16  # As many as a head has numbers: keys that have nothing in common.
     slots = slice(CONFIG.audio_start - 18, CONFIG.audio_start - 2)
-    state.keys[:, :, slots] = torch.eye(16).flip(0)
+    for keys in state.cache.keys:
+        keys[:, slots] = torch.eye(16).flip(0)
     tokens = [0, 3, 9, 12]
     for layer in watched_layers(CONFIG.num_layers):
         for step, token in enumerate(tokens):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model_server.minicpmo.memory.compaction import compact
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.network.layers import KVCache, rotary_table, rotate
+from model_server.minicpmo.network.layers import KVCache, finished, rotary_table, rotate
 from model_server.minicpmo.session import Session
 from tests.model_server.minicpmo.memory.talking import PICTURE, layers, sound
 
@@ -45,7 +45,7 @@ def evicted_ten_times(dtype: torch.dtype) -> tuple[KVCache, Tensor, Tensor, Tens
     for number in range(EVICTIONS):
         runs = [(0, 40), (140 + number, 300), (700, cache.length)]
         left = torch.cat([left[start:end] for start, end in runs])
-        compact(cache, runs, THETA)
+        finished(compact(cache, runs, THETA, 4))
         assert cache.length == len(left)
     return cache, keys, values, left
 
@@ -72,13 +72,33 @@ def test_bfloat16_keys_stay_within_a_rounding_for_each_eviction() -> None:
 def test_the_edges(runs: list[tuple[int, int]]) -> None:
     cache, keys, values = filled(torch.float32)
     before = cache.keys[0][:, :LENGTH].clone()
-    compact(cache, runs, THETA)
+    finished(compact(cache, runs, THETA, 4))
     left = torch.cat([torch.arange(*run) for run in runs]) if runs else torch.empty(0, dtype=torch.long)
     assert cache.length == len(left)
     if runs and runs[0][0] == 0:
         assert torch.equal(cache.keys[0][:, : cache.length], before[:, left])
     assert torch.allclose(cache.keys[0][:, : cache.length], rotated(keys[:, left], torch.arange(len(left))), atol=1e-5)
     assert torch.equal(cache.values[0][:, : cache.length], values[:, left])
+
+
+def test_one_that_is_given_up_has_moved_every_layer() -> None:
+    generator = torch.Generator().manual_seed(2)
+    caches = [KVCache([torch.device("cpu")] * 5, HEADS, SIZE, torch.float32) for _ in range(2)]
+    caches[0].reserve(300)
+    for layer in range(5):
+        keys, values = torch.randn(2, HEADS, 300, SIZE, generator=generator)
+        caches[0].write(layer, keys, values)
+    caches[0].length = 300
+    caches[1].take(caches[0])
+    runs = [(10, 100), (150, 300)]
+    finished(compact(caches[0], runs, THETA, 2))
+    halting = compact(caches[1], runs, THETA, 2)
+    next(halting)
+    assert not torch.equal(caches[1].keys[4][:, :240], caches[0].keys[4][:, :240])
+    halting.close()
+    assert caches[1].length == caches[0].length == 240
+    for mine, its in zip(caches[0].keys + caches[0].values, caches[1].keys + caches[1].values, strict=True):
+        assert torch.equal(mine[:, :240], its[:, :240])
 
 
 def test_the_next_hidden_state_is_that_of_plain_attention_over_what_is_kept(model: MiniCPMO) -> None:
@@ -88,7 +108,7 @@ def test_the_next_hidden_state_is_that_of_plain_attention_over_what_is_kept(mode
         session.prefill("user", [PICTURE, sound(number)])
     runs = [(0, 20), (60, 150), (170, session.length)]
     with torch.inference_mode():
-        compact(session.cache, runs, model.config.language.rope_theta)
+        finished(compact(session.cache, runs, model.config.language.rope_theta, 4))
         row = model.language.embed([300])
         expected = plain(model, row, list(layers(session)))
         got = model.language(row, session.cache)

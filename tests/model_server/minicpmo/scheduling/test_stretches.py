@@ -14,6 +14,8 @@ from PIL import Image
 from model_server.minicpmo import writing
 from model_server.minicpmo.errors import OrderError
 from model_server.minicpmo.inputs.message import Message
+from model_server.minicpmo.memory import state
+from model_server.minicpmo.memory.eviction import ContextLimits
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.sampling import TextSampling
 from model_server.minicpmo.replies.steps import LanguageStep, Steps, Stretch
@@ -120,6 +122,25 @@ def system_prompt(session: Session) -> Steps[Any]:
     return session.write_steps(session.prepare("system", ["be brief " * 20]), stays=True)
 
 
+LIMITS = ContextLimits(most=720, high=700, low=400, reply=60, seconds=3)
+
+
+def nearly_full(model: MiniCPMO) -> Session:
+    """The next second goes in only where older ones go."""
+    session = Session(model, seed=1, limits=LIMITS)
+    for _ in range(6):
+        session.write(second(session))
+    return session
+
+
+def another_second(session: Session) -> Steps[Any]:
+    return session.write_steps(second(session))
+
+
+def second(session: Session) -> Message:
+    return session.prepare("user", [UNIT, Image.new("RGB", (64, 48)), np.zeros(16_000, np.float32)])
+
+
 def still(session: Session) -> Message:
     return session.prepare("user", [UNIT, Image.new("RGB", (64, 48))])
 
@@ -128,6 +149,7 @@ def still(session: Session) -> Message:
 def by_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny network has few layers: each is a group."""
     monkeypatch.setattr(writing, "LAYERS_AT_ONCE", 1)
+    monkeypatch.setattr(state, "LAYERS_AT_ONCE", 1)
 
 
 @pytest.mark.parametrize(
@@ -191,3 +213,21 @@ def test_calls_that_write_at_once_finish_one_after_the_other_by_due(model: MiniC
     assert [number for number, _ in finished] == [3, 1, 0, 2]
     each = ticks // 4
     assert [tick for _, tick in finished] == [each, 2 * each, 3 * each, 4 * each]
+
+
+@pytest.mark.usefixtures("by_layers")
+def test_eviction_halts_between_layers_and_is_carried_out_once_it_began(model: MiniCPMO) -> None:
+    hasty, patient = nearly_full(model), nearly_full(model)
+    before = hasty.length
+    for session, halts in ((hasty, 1), (patient, 3)):
+        batcher = Batcher()
+        running = Running(another_second(session))
+        batcher.pull(running, 0.0, lambda outcome: None)
+        for _ in range(halts):
+            assert session.length == before, "some layers have moved, the others wait"
+            batcher.tick()
+        running.close()
+        batcher.tick()
+        session.write(session.prepare("user", ["go on"]))
+    assert hasty.length == patient.length < before
+    assert torch.equal(*(each.cache.keys[-1][:, : each.length] for each in (hasty, patient)))

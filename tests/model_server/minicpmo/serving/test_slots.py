@@ -58,7 +58,7 @@ def test_there_is_always_one_and_never_too_many() -> None:
 def furnished(model: MiniCPMO) -> Iterator[MiniCPMO]:
     furnish(model)
     yield model
-    model.language.pool = None
+    model.language.pool = model.speech.pool = None
 
 
 def watched_for_ten_minutes(session: Session) -> None:
@@ -94,7 +94,8 @@ def test_a_session_holds_what_was_predicted(furnished: MiniCPMO) -> None:
         pass
     (speech,) = speech_of(pieces)
     speech.reserve(MOST_FRAMES + CALL)
-    assert speech.keys.shape[2] == model.config.speech.audio_start + SPEECH_FRAMES
+    assert speech.cache.slot is not None
+    assert speech.cache.capacity == model.config.speech.audio_start + SPEECH_FRAMES
     speaking = held_bytes(session, before, pieces)
     assert abs(predicted / speaking - 1) < 0.1, (predicted, speaking)
     pieces.close()
@@ -136,3 +137,5 @@ def test_places_for_which_there_is_no_room_are_not_promised(furnished: MiniCPMO)
     pool = furnished.language.pool = Small([torch.device("cpu")], 2, 4, torch.float32, 64, one_call=True)
     assert (reserved(furnished, 17), pool.size, pool.taken) == (4, 4, 0)
     assert (reserved(furnished, 6), pool.size) == (6, 6), "only what is missing is added"
+    speech = furnished.speech.pool = Small([torch.device("cpu")], 2, 4, torch.float32, 64, one_call=True)
+    assert (reserved(furnished, 11), pool.size, speech.size) == (5, 11, 5), "there are no calls without speech"
