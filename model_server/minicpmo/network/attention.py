@@ -56,8 +56,12 @@ class Part:
     start: int
     stop: int
     cache: KVCache
-    mask: Tensor | None
-    """[T, length + T], True where visible, or None when all is."""
+    hidden: Tensor | None
+    """[group * T, length + T] added to the scores: 0 where visible, -inf elsewhere; None when all is visible."""
+
+    def on(self, device: torch.device) -> Part:
+        """The same with what it needs on the device of the next layers."""
+        return replace(self, hidden=None if self.hidden is None else self.hidden.to(device))
 
 
 def causal(start: int, steps: int, device: torch.device) -> Tensor:
@@ -72,23 +76,22 @@ class Apart:
         self._parts = parts
 
     def on(self, device: torch.device) -> Apart:
-        return Apart([replace(p, mask=None if p.mask is None else p.mask.to(device)) for p in self._parts])
+        return Apart([part.on(device) for part in self._parts])
 
     def seen(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
         found = []
         for part in self._parts:
             here = slice(part.start, part.stop)
             keys, values = part.cache.write(layer, k[:, here], v[:, here])
-            found.append(_seen_alone(q[:, here], keys, values, part.mask))
+            found.append(_seen_alone(q[:, here], keys, values, part.hidden))
         return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def _seen_alone(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def _seen_alone(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None) -> Tensor:
     heads, steps, head_dim = q.shape
     group = heads // keys.shape[0]
     q = q.reshape(keys.shape[0], group * steps, head_dim)
-    seen = None if mask is None else mask.repeat(group, 1)
-    y = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)
+    y = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=hidden)
     return y.view(heads, steps, head_dim).transpose(0, 1).reshape(steps, -1)
 
 
@@ -150,8 +153,7 @@ class Together:
         self._shared, self._rest = shared, rest
 
     def on(self, device: torch.device) -> Together:
-        rest = [replace(p, mask=None if p.mask is None else p.mask.to(device)) for p in self._rest]
-        return Together([each.on(device) for each in self._shared], rest)
+        return Together([each.on(device) for each in self._shared], [part.on(device) for part in self._rest])
 
     def seen(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
         found = q.new_empty(q.shape[1], q.shape[0] * q.shape[2])
@@ -160,7 +162,7 @@ class Together:
         for part in self._rest:
             here = slice(part.start, part.stop)
             keys, values = part.cache.write(layer, k[:, here], v[:, here])
-            found[here] = _seen_alone(q[:, here], keys, values, part.mask)
+            found[here] = _seen_alone(q[:, here], keys, values, part.hidden)
         return found
 
 
@@ -182,9 +184,12 @@ class _Span:
         rows = [Row(self.start + step, length + step, 0, length + step + 1) for step in range(self.count)]
         return _slot(self)[1], rows
 
-    def part(self, device: torch.device) -> Part:
-        mask = None if self.count == 1 else causal(self.cache.length, self.count, device)
-        return Part(self.start, self.start + self.count, self.cache, mask)
+    def part(self, group: int, device: torch.device, dtype: torch.dtype) -> Part:
+        hidden = None
+        if self.count > 1:
+            seen = causal(self.cache.length, self.count, device).repeat(group, 1)
+            hidden = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)
+        return Part(self.start, self.start + self.count, self.cache, hidden)
 
 
 def arranged(
@@ -197,14 +202,14 @@ def arranged(
     spans = [_Span(start, *each) for start, each in zip(starts, zip(counts, caches, strict=True), strict=False)]
     sharing = [span for span in spans if span.shares]
     if len(sharing) < 2:
-        return Apart([span.part(device) for span in spans])
+        return Apart([span.part(group, device, dtype) for span in spans])
     blocks: dict[int, list[_Span]] = {}
     for span in sharing:
         blocks.setdefault(id(_slot(span)[0]), []).append(span)
     shared = [
         in_one(_slot(found[0])[0], [span.line() for span in found], group, device, dtype) for found in blocks.values()
     ]
-    return Together(shared, [span.part(device) for span in spans if not span.shares])
+    return Together(shared, [span.part(group, device, dtype) for span in spans if not span.shares])
 
 
 def _slot(span: _Span) -> tuple[Block, int]:

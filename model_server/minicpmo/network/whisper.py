@@ -142,7 +142,8 @@ class AudioEncoder(nn.Module):
     def convolve(self, mels: Tensor) -> Tensor:
         """[N, E, hidden] of mels [N, bins, F], zeros around each."""
         x = F.gelu(self.conv1(mels.to(self.positions.device, self.positions.dtype)))
-        return F.gelu(self.conv2(x)).transpose(1, 2)
+        # Laid out row by row once, not anew by each layer.
+        return F.gelu(self.conv2(x)).transpose(1, 2).contiguous()
 
     def project(self, hidden: Tensor) -> Tensor:
         """Embeddings [..., A, output] of hidden states [..., E, hidden]: pairs averaged, an odd last frame left out."""

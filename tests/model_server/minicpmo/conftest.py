@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.loading.checkpoint import Tensors, load, read_config
 from model_server.minicpmo.model import MiniCPMO
+from model_server.minicpmo.network import packed
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"
 
@@ -18,6 +21,14 @@ VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"
 def one_thread() -> None:
     """Small networks are quickest so, and leave the other core to others."""
     torch.set_num_threads(1)
+
+
+@contextmanager
+def unpacked() -> Iterator[None]:
+    """Networks that are loaded meanwhile keep their matrices as they were published, also on a processor."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(packed, "worthwhile", lambda device, dtype: False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network import language
 from model_server.minicpmo.network.weights import Recipe, as_is
 from model_server.minicpmo.random_checkpoint import SIZES, write
+from tests.model_server.minicpmo.conftest import unpacked
 
 SHARD = "model-00002-of-00003.safetensors"
 NORM = "llm.model.norm.weight"
@@ -62,7 +63,8 @@ def rewrite(file: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
 
 
 def test_every_tensor_of_a_golden_folder_arrives(tiny_folder: Path, tensors: Tensors) -> None:
-    model = checkpoint.load(tiny_folder, devices=["cpu"])
+    with unpacked():
+        model = checkpoint.load(tiny_folder, devices=["cpu"])
     head, norm = model.language.head.weight, model.language.get_parameter("layers.1.mlp_norm.weight")
     assert head.dtype == torch.float32
     assert torch.equal(head, tensors["llm.lm_head.weight"].float())
@@ -72,7 +74,8 @@ def test_every_tensor_of_a_golden_folder_arrives(tiny_folder: Path, tensors: Ten
 
 
 def test_fused_matrices_stand_row_below_row(tiny_folder: Path, tensors: Tensors) -> None:
-    model = checkpoint.load(tiny_folder, devices=["cpu"])
+    with unpacked():
+        model = checkpoint.load(tiny_folder, devices=["cpu"])
     names = [f"llm.model.layers.0.self_attn.{part}_proj.weight" for part in "qkv"]
     expected = torch.cat([tensors[name].float() for name in names])
     assert torch.equal(model.language.get_parameter("layers.0.attention.qkv.weight"), expected)

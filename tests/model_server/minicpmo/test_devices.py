@@ -17,6 +17,7 @@ from model_server.minicpmo.loading.devices import Memory, Placement, number_form
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.language import Language, Layer
 from model_server.minicpmo.random_checkpoint import SIZES
+from tests.model_server.minicpmo.conftest import unpacked
 
 CPU = torch.device("cpu")
 CARDS = (torch.device("cuda", 0), torch.device("cuda", 1))
@@ -219,7 +220,8 @@ def run(model: MiniCPMO) -> None:
 @pytest.fixture(scope="module")
 def used() -> Used:
     found = Used()
-    model = checkpoint.load_random("tiny", devices=["cpu"])
+    with unpacked():  # As on a card.
+        model = checkpoint.load_random("tiny", devices=["cpu"])
     with torch.inference_mode(), found:
         run(model)
     return found

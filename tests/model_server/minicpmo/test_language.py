@@ -68,8 +68,10 @@ def test_a_layer_of_official_size_is_transformers() -> None:
     done = []
     for first, last in ((0, start), (start, len(x) - 1), (len(x) - 1, len(x))):  # Two blocks and a single step.
         cos, sin = rotary_table(torch.arange(first, last), OFFICIAL.head_dim, OFFICIAL.rope_theta, x.dtype)
-        seen = None if last - first == 1 else causal(first, last - first, x.device)
-        done.append(ours(x[first:last], cos, sin, Apart([Part(0, last - first, cache, seen)]), 0))
+        group, count = OFFICIAL.num_heads // OFFICIAL.num_kv_heads, last - first
+        hidden = torch.where(causal(first, count, x.device), 0.0, -torch.inf).repeat(group, 1)
+        rows = Apart([Part(0, count, cache, None if count == 1 else hidden)])
+        done.append(ours(x[first:last], cos, sin, rows, 0))
         cache.length = last
     torch.testing.assert_close(torch.cat(done), golden, atol=1e-4, rtol=0)
 

@@ -20,6 +20,7 @@ from model_server.minicpmo.parity.report import Report
 from model_server.minicpmo.parity.vectors import VectorSet
 from model_server.minicpmo.words.speech_ids import speech_ids
 from model_server.minicpmo.words.tokens import SpeechTokenizer
+from tests.model_server.minicpmo.conftest import unpacked
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,10 @@ def model(tiny_config: ModelConfig, tensors: Tensors, tokenizer: SpeechTokenizer
             dvae.Dvae(tiny_config.dvae),
             vocos.Vocos(tiny_config.vocos),
         ]
-    fill(parts[0], speech.recipes(tiny_config.speech), tensors, torch.float32)
-    fill(parts[1], dvae.recipes(tiny_config.dvae), tensors, torch.float32)
-    fill(parts[2], vocos.recipes(tiny_config.vocos), tensors, torch.float32)
+    with unpacked():
+        fill(parts[0], speech.recipes(tiny_config.speech), tensors, torch.float32)
+        fill(parts[1], dvae.recipes(tiny_config.dvae), tensors, torch.float32)
+        fill(parts[2], vocos.recipes(tiny_config.vocos), tensors, torch.float32)
     names = dict(zip(("speech", "dvae", "vocos"), parts, strict=True))
     return cast(MiniCPMO, SimpleNamespace(config=tiny_config, speech_tokenizer=tokenizer, **names))
 

@@ -12,13 +12,15 @@ from model_server.minicpmo.errors import InputError
 from model_server.minicpmo.loading.assembly import fill
 from model_server.minicpmo.loading.checkpoint import Tensors
 from model_server.minicpmo.network.vocos import Vocos, recipes
+from tests.model_server.minicpmo.conftest import unpacked
 
 
 @pytest.fixture(scope="module")
 def vocos(tiny_config: ModelConfig, tensors: Tensors) -> Vocos:
     with torch.device("meta"):
         part = Vocos(tiny_config.vocos)
-    return fill(part, recipes(tiny_config.vocos), tensors, torch.float32)
+    with unpacked():
+        return fill(part, recipes(tiny_config.vocos), tensors, torch.float32)
 
 
 def mel(frames: int) -> torch.Tensor:
