@@ -228,12 +228,22 @@ def medians(table: Table, of: NDArray[np.bool_]) -> Bands:
 
 def best_lag(heard: Table, played: Table, lags: range) -> tuple[int, float]:
     """By how many frames one table follows the other best, and how much alike they are then (mean correlation)."""
-    best, most = 0, 0.0
-    for lag in range(lags.start, min(lags.stop, len(played) - ENOUGH)):
-        a, b = heard[lag:], played[: len(played) - lag]
-        a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-        sizes = np.sqrt(np.einsum("ij,ij->j", a, a) * np.einsum("ij,ij->j", b, b))
-        alike = float((np.einsum("ij,ij->j", a, b) / np.maximum(sizes, 1e-12)).mean())
-        if alike > most:
-            best, most = lag, alike
-    return best, most
+    frames = len(played)
+    tried = np.arange(lags.start, min(lags.stop, frames - ENOUGH))
+    if not len(tried):
+        return 0, 0.0
+    heard, played = heard - heard.mean(axis=0), played - played.mean(axis=0)  # Sums of small numbers are exact enough.
+    counts, ends = (frames - tried)[:, None], frames - tried
+    a, aa = (_sums(table)[-1] - _sums(table)[tried] for table in (heard, heard * heard))
+    b, bb = (_sums(table)[ends] for table in (played, played * played))
+    both = np.stack([np.correlate(heard[:, band], played[:, band], "full") for band in range(BANDS)], axis=1)
+    shared = both[frames - 1 + tried] - a * b / counts
+    sizes = np.sqrt(np.maximum((aa - a * a / counts) * (bb - b * b / counts), 0.0))
+    alike = (shared / np.maximum(sizes, 1e-12)).mean(axis=1)
+    best = int(np.argmax(alike))
+    return (int(tried[best]), float(alike[best])) if alike[best] > 0 else (0, 0.0)
+
+
+def _sums(table: Table) -> Table:
+    """Sums [frames + 1, BANDS] of the first 0, 1, ... frames."""
+    return np.concatenate((np.zeros((1, table.shape[1])), table.cumsum(axis=0)))
