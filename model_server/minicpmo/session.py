@@ -332,7 +332,7 @@ class Session:
         if opening is None:
             yield from self._writer.flush()
             opening = self._writer.opening()
-        yield from memory.make_room(len(opening[0]) + ROUND)
+        yield from self._writer.make_room(len(opening[0]) + ROUND)
         rounds.most = memory.reply_ends(len(opening[0]))
         memory.before_writing()
         over = (self.model.tokenizer.specials.speech_end,)

@@ -51,7 +51,7 @@ class Writer:
         text = "".join([picture.text for picture in silent]) + message.text
         prompt, turns = memory.turns.prefill(message.role, text)
         own = self._model.tokenizer.encode(prompt)
-        yield from memory.make_room(len(memory.owed) + len(own))
+        yield from self.make_room(len(memory.owed) + len(own))
         memory.before_writing()
         memory.book()
         ids, first = [*memory.owed, *own], not memory.cache.length
@@ -138,7 +138,7 @@ class Writer:
         yield from self.flush()
         opening, turns = self.opening()
         written = opening + ids[:-1]
-        yield from memory.make_room(len(written), 0)
+        yield from self.make_room(len(written), 0)
         memory.before_writing()
         memory.book()
         language = self._model.language
@@ -147,6 +147,12 @@ class Writer:
         )
         memory.parts += (Part(Kind.WHOLE, len(written), memory.last_round, item, memory.second),)
         self.settle(turns, ids)
+
+    def make_room(self, tokens: int, reply: int | None = None) -> Generator[Step[Any], Any, None]:
+        """See to it that `tokens` more positions fit, and a reply (as many as are reserved). Raises `InputError`."""
+        evicting = self._memory.make_room(tokens, reply)
+        if evicting is not None:
+            yield from stretched(evicting)
 
     def flush(self) -> Generator[Step[Any], Any, None]:
         """Write the pictures that wait."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
 
 import torch
 
@@ -16,7 +15,6 @@ from model_server.minicpmo.memory.silent_pictures import SilentPictures, Thinnin
 from model_server.minicpmo.memory.told import Told
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network.layers import LAYERS_AT_ONCE
-from model_server.minicpmo.replies.steps import Step, stretched
 from model_server.minicpmo.words.turns import Turns
 
 
@@ -121,10 +119,11 @@ class Memory:
 
     # Room -----------------------------------------------------------------------------------------------------------
 
-    def make_room(self, tokens: int, reply: int | None = None) -> Generator[Step[Any], Any, None]:
+    def make_room(self, tokens: int, reply: int | None = None) -> Generator[None, None, None] | None:
         """See to it that `tokens` more positions fit, and a reply of so many behind them (as many as are reserved).
 
-        Raises `InputError` if they do not; without limits nothing is ever evicted.
+        What has to be carried out for that, with halts; None where they fit as it is. Raises `InputError` if they do
+        not; without limits nothing is ever evicted.
         """
         if self.limits is not None:
             self.book()
@@ -132,8 +131,9 @@ class Memory:
             pinned = min((mark.kv_length for mark in self.marks if mark.pinned), default=self.cache.length)
             kept = keep(self.parts, self.limits, tokens, reserved, self.second, pinned)
             if not all(kept):
-                yield from stretched(self._evict(kept))
+                return self._evict(kept, tokens)
         self.check_room(tokens)
+        return None
 
     def check_room(self, tokens: int) -> None:
         """Raises `InputError` if `tokens` more positions do not fit as it is."""
@@ -142,7 +142,7 @@ class Memory:
                 f"context: expected at most {self.most} positions, {self.cache.length} + {tokens} would be more"
             )
 
-    def _evict(self, kept: list[bool]) -> Generator[None, None, None]:
+    def _evict(self, kept: list[bool], tokens: int) -> Generator[None, None, None]:
         self.before_writing()
         for mark in self.marks:
             if mark.context.cache is self.cache:
@@ -153,6 +153,7 @@ class Memory:
         runs = [(start, start + part.length) for start, part, stays in places if stays]
         self.parts = behind(self.parts, kept)
         yield from compact(self.cache, runs, self._model.config.language.rope_theta, LAYERS_AT_ONCE)
+        self.check_room(tokens)
 
     def adopt(self, other: Memory, *, slotted: bool) -> None:
         """Become a copy of another conversation, all of which becomes the head that is never evicted.

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from model_server.minicpmo.config import ModelConfig
 from model_server.minicpmo.loading.checkpoint import Tensors, load, read_config
 from model_server.minicpmo.model import MiniCPMO
 from model_server.minicpmo.network import packed
+from model_server.minicpmo.network.attention import Shared
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "minicpm-o-2.6-tiny"
 
@@ -49,3 +51,16 @@ def tensors(tiny_folder: Path) -> Tensors:
 @pytest.fixture(scope="session")
 def model(tiny_folder: Path) -> MiniCPMO:
     return load(str(tiny_folder), devices=("cpu",), dtype="float32")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Shared]:
+    """The attention calls that rows of several sequences share, from now on."""
+    made, seen = list[Shared](), Shared.seen
+
+    def noted(shared: Shared, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        made.append(shared)
+        return seen(shared, q, k, v, layer)
+
+    monkeypatch.setattr(Shared, "seen", noted)
+    return made

@@ -19,9 +19,8 @@ from model_server.minicpmo.memory.eviction import ContextLimits
 from model_server.minicpmo.memory.marks import MarkGone
 from model_server.minicpmo.memory.parts import total
 from model_server.minicpmo.model import MiniCPMO
-from model_server.minicpmo.network.layers import KVCache
+from model_server.minicpmo.network.layers import KVCache, finished
 from model_server.minicpmo.network.sampling import TextSampling
-from model_server.minicpmo.replies.steps import result_alone
 from model_server.minicpmo.session import Session
 from model_server.minicpmo.words.prompts import UNIT
 from tests.model_server.minicpmo.memory.talking import PICTURE, layers, sound
@@ -128,7 +127,9 @@ def test_what_is_kept_has_the_same_values(model: MiniCPMO) -> None:
             session.prefill("user", [PICTURE, sound(number)])
     assert subject.length == control.length
     with torch.inference_mode():
-        result_alone(subject._memory.make_room(100))
+        evicting = subject._memory.make_room(100)
+        assert evicting is not None
+        finished(evicting)
     assert total(subject._memory.parts) == subject.length < control.length
     recent = 3 * (66 + 27)  # The last three seconds are whole, so they end both contexts.
     for (_, mine), (_, its) in zip(layers(subject), layers(control), strict=True):
